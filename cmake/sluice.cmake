@@ -1,0 +1,75 @@
+# How a directory becomes a library and its *_test.cc files a test program.
+
+find_program(SLUICE_CCACHE ccache)
+if(SLUICE_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${SLUICE_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${SLUICE_CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+add_library(sluice_flags INTERFACE)
+target_compile_options(sluice_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror
+  $<$<CONFIG:Debug>:-O1 -g>
+  $<$<CONFIG:Release>:-O2>)
+target_compile_definitions(sluice_flags INTERFACE $<$<CONFIG:Debug>:SLUICE_DEBUG=1>)
+target_include_directories(sluice_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+if(SLUICE_SANITIZE)
+  target_compile_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE} -fno-omit-frame-pointer
+                                                -fno-sanitize-recover=all)
+  target_link_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE})
+endif()
+
+if(SLUICE_TESTS)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()
+
+# sluice_floor(NAME [DEPS libs below...] [LIBS third-party targets...])
+# The library is every *.cc of the directory (and of SUBDIRS) but *_test.cc, *_fuzz.cc and main.cc; each
+# *_test.cc goes into the test program NAME_test. DEPS are public: a floor may use what its deps use.
+function(sluice_floor NAME)
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;SUBDIRS;TEST_LIBS" ${ARGN})
+  set(patterns *.cc)
+  foreach(sub ${ARG_SUBDIRS})
+    list(APPEND patterns ${sub}/*.cc)
+  endforeach()
+  file(GLOB all CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} ${patterns})
+  set(sources ${all})
+  list(FILTER sources EXCLUDE REGEX "(_test|_fuzz|(^|/)main)\\.cc$")
+  set(tests ${all})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  set(fuzzers ${all})
+  list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
+
+  list(TRANSFORM ARG_DEPS PREPEND sluice_)
+  if(sources)
+    add_library(sluice_${NAME} STATIC ${sources})
+    target_link_libraries(sluice_${NAME} PUBLIC ${ARG_DEPS} Threads::Threads PRIVATE sluice_flags ${ARG_LIBS})
+  else()
+    add_library(sluice_${NAME} INTERFACE)
+    target_link_libraries(sluice_${NAME} INTERFACE ${ARG_DEPS} Threads::Threads)
+  endif()
+
+  if(SLUICE_TESTS AND tests)
+    add_executable(${NAME}_test ${tests})
+    target_link_libraries(${NAME}_test PRIVATE sluice_${NAME} sluice_flags ${ARG_LIBS} ${ARG_TEST_LIBS}
+                                               GTest::gtest GTest::gtest_main)
+    target_include_directories(${NAME}_test PRIVATE ${PROJECT_SOURCE_DIR})
+    target_compile_definitions(${NAME}_test PRIVATE SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    add_test(NAME ${NAME} COMMAND ${NAME}_test)
+    set_tests_properties(${NAME} PROPERTIES TIMEOUT 600)
+  endif()
+
+  if(SLUICE_FUZZ)
+    foreach(fuzzer ${fuzzers})
+      get_filename_component(fuzz_name ${fuzzer} NAME_WE)
+      add_executable(${fuzz_name} ${fuzzer})
+      target_compile_options(${fuzz_name} PRIVATE -fsanitize=fuzzer)
+      target_link_options(${fuzz_name} PRIVATE -fsanitize=fuzzer)
+      target_link_libraries(${fuzz_name} PRIVATE sluice_${NAME} sluice_flags ${ARG_LIBS})
+    endforeach()
+  endif()
+endfunction()
