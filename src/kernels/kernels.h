@@ -1,0 +1,124 @@
+// The arithmetic that the model is made of, chosen for this CPU at run time. This header is all that the
+// floors above see; how it is done per instruction set is in table.h and below.
+//
+// The order rule: on one instruction set and encoding there is one order of accumulation per output element,
+// whatever the number of rows, the tile, the batch or the threads. Results are equal bit for bit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "encoding/encoding.h"
+#include "platform/thread_pool.h"
+
+namespace sluice {
+
+struct KernelTable;  // kernels/table.h: one per instruction set
+
+// "avx512", "avx2", "neon", "generic"; empty picks the best for this CPU. Error(kUnsupported) if the CPU or
+// the build lacks it.
+const KernelTable& kernel_table(const std::string& isa = "");
+std::vector<std::string> available_isas();  // best first
+const char* kernel_isa(const KernelTable& table) noexcept;
+
+// Everything a product needs besides its operands. One per engine; not thread-safe.
+struct Compute {
+  const KernelTable* table = nullptr;
+  ThreadPool* pool = nullptr;
+  bool f32_activations = false;  // --activations f32: multiply every encoding with float inputs
+};
+
+// Input rows in the formats that weights ask for. The float rows belong to the caller and must stay; the int8
+// copy is made on demand by prepare() and shared by every product of these rows.
+class Activations {
+ public:
+  Activations();
+  ~Activations();
+  Activations(Activations&&) noexcept;
+  Activations& operator=(Activations&&) noexcept;
+
+  // Points at `x` [rows, cols], rows `stride` floats apart, and forgets the int8 copy of before. The int8
+  // buffer grows on demand and is kept; reserve() allocates it at once.
+  void set(const float* x, int64_t rows, int64_t cols, int64_t stride);
+  void reserve(int64_t max_rows, int64_t max_cols);
+  static size_t buffer_bytes(int64_t max_rows, int64_t max_cols);  // what reserve() allocates
+
+  // Makes the format that `encoding` asks for, once. Rows are quantised one by one (never across rows).
+  void prepare(const Compute& compute, Encoding encoding);
+
+  int64_t rows() const noexcept;
+  int64_t cols() const noexcept;
+
+ private:
+  friend struct ActivationAccess;  // kernels/activation.h
+  struct Impl;
+  Impl* impl_;
+};
+
+// One product: output[t, r] = sum over c of weight[r, c] * input[input_rows[t], c].
+struct MatmulTask {
+  WeightView weight;                    // [rows, cols]
+  const Activations* input = nullptr;   // [n, cols], prepared for weight.encoding
+  std::span<const int32_t> input_rows;  // which rows of the input, in this order; empty: all
+  float* output = nullptr;              // [n_inputs, rows], rows of it output_stride floats apart
+  int64_t output_stride = 0;
+};
+
+// All products in one parallel region, rows handed out in small blocks.
+void matmul(const Compute& compute, std::span<const MatmulTask> tasks);
+
+// out[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight, for `rows` rows of `cols`; in place if out == x.
+void rms_norm(const Compute& compute, const float* x, int64_t x_stride, const float* weight, float eps,
+              float* out, int64_t out_stride, int64_t rows, int64_t cols);
+
+// gate[i] = silu(gate[i]) * up[i], n values in `rows` rows.
+void swiglu(const Compute& compute, float* gate, const float* up, int64_t rows, int64_t cols);
+
+// x[i] += y[i] * scale
+void add_scaled(const Compute& compute, float* x, const float* y, float scale, int64_t n);
+
+enum class RopeStyle : uint8_t {
+  kHalves,  // pairs (i, i + dim/2): Hugging Face layout
+  kPairs,   // pairs (2i, 2i + 1): GGUF llama layout, original Llama
+};
+// Rotates the first `rotary_dim` values of `n_heads` heads of `head_dim` side by side at x, by the angles
+// whose cosines and sines [rotary_dim / 2] are given.
+void rope(const Compute& compute, RopeStyle style, float* x, int64_t n_heads, int64_t head_dim,
+          int64_t rotary_dim, const float* cosines, const float* sines);
+
+enum class KvType : uint8_t { kF32, kF16, kBF16 };
+constexpr size_t kv_type_bytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+
+// Keys and values lie in blocks of this many positions; block b holds positions [64 b, 64 b + 64).
+inline constexpr int64_t kKvBlockTokens = 64;
+
+// src [n] floats to `type`, round to nearest even.
+void store_kv(const Compute& compute, KvType type, const float* src, void* dst, int64_t n);
+
+// Attention of one sequence, one layer and one KV head: queries at consecutive positions over all earlier
+// keys.
+struct AttentionTask {
+  const float* q =
+      nullptr;           // [n_queries, group, head_dim]: query t, head g at q + t * q_stride + g * head_dim
+  int64_t q_stride = 0;  // floats
+  int64_t n_queries = 0;
+  int64_t first_position = 0;                // of query 0; keys [max(0, p - window + 1), p] are visible at p
+  std::span<const std::byte* const> blocks;  // the sequence's blocks of this layer, by position / 64
+  size_t k_offset = 0;  // bytes from a block's start to this head's keys   [64, head_dim] of kv_type
+  size_t v_offset = 0;  // and to its values                                [64, head_dim]
+  KvType kv_type = KvType::kF16;
+  int64_t group = 1;  // query heads per KV head
+  int64_t head_dim = 0;
+  int64_t window = 0;    // 0: all
+  float scale = 1;       // of q·k before the softmax
+  float* out = nullptr;  // like q, out_stride apart
+  int64_t out_stride = 0;
+};
+
+// Online softmax over the fixed key blocks in ascending order; all tasks in one parallel region.
+void attention(const Compute& compute, std::span<const AttentionTask> tasks);
+
+}  // namespace sluice

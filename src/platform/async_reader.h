@@ -1,0 +1,49 @@
+// Many reads in flight at once. Two backends with one contract: io_uring, and a pool of threads with pread
+// where the kernel or a container forbids io_uring. Tests wrap one in a decorator that delays, shortens,
+// reorders and fails reads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "platform/file.h"
+
+namespace sluice {
+
+struct ReadRequest {
+  const File* file = nullptr;  // outlives the request
+  uint64_t offset = 0;
+  std::byte* data = nullptr;  // [bytes], untouched by others until the completion arrives
+  uint32_t bytes = 0;         // for kDirect files whole pages; may reach beyond the end of the file
+  uint64_t tag = 0;           // the caller's, returned in the completion
+};
+
+struct ReadCompletion {
+  uint64_t tag = 0;
+  int error = 0;  // errno, 0 if the bytes are there. A premature end of file before `needed` is EIO.
+};
+
+// Not thread-safe: one thread submits and collects. Short reads and EINTR/EAGAIN are retried inside; a
+// completion means that all bytes up to the request's end or the file's end have arrived.
+class AsyncReader {
+ public:
+  virtual ~AsyncReader() = default;
+  // Accepts as many requests, in order, as fit in the queue; returns how many. Never blocks on I/O.
+  virtual size_t submit(std::span<const ReadRequest> requests) = 0;
+  // Collects finished reads into `out`, in any order. With `block` it waits for at least one, if any is in
+  // flight. Returns how many.
+  virtual size_t collect(std::span<ReadCompletion> out, bool block) = 0;
+  virtual size_t in_flight() const noexcept = 0;
+  virtual const char* name() const noexcept = 0;  // "io_uring" or "threads", for reports
+};
+
+// `depth` is the greatest number of reads in flight (>= 1).
+std::unique_ptr<AsyncReader> make_thread_reader(size_t depth);
+std::unique_ptr<AsyncReader> make_uring_reader(size_t depth);  // nullptr where io_uring is not to be had
+
+// io_uring, or threads where it is not to be had; `name()` tells which.
+std::unique_ptr<AsyncReader> make_reader(size_t depth);
+
+}  // namespace sluice

@@ -1,0 +1,40 @@
+// What the machine has and what the process uses, read from /proc and the cgroup file systems (v1 and v2).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace sluice {
+
+struct MemoryInfo {
+  uint64_t total = 0;         // bytes of the machine
+  uint64_t available = 0;     // MemAvailable
+  uint64_t cgroup_limit = 0;  // the tightest limit of the process's memory cgroups; UINT64_MAX for none
+  uint64_t cgroup_used = 0;   // of that cgroup, page cache included
+  // What `--ram 100%` means: the smaller of total and cgroup_limit.
+  uint64_t ceiling() const noexcept { return total < cgroup_limit ? total : cgroup_limit; }
+};
+MemoryInfo memory_info();
+
+uint64_t resident_bytes();       // VmRSS of this process
+uint64_t peak_resident_bytes();  // VmHWM of this process
+
+// Anonymous memory straight from the kernel, page-aligned, zero until touched, on huge pages where they help
+// and can be had. Freed pages go back to the system at once. Owner; not thread-safe.
+class PageBuffer {
+ public:
+  PageBuffer() = default;
+  explicit PageBuffer(size_t bytes);  // Error(kNoMemory)
+  ~PageBuffer();
+  PageBuffer(PageBuffer&& other) noexcept;
+  PageBuffer& operator=(PageBuffer&& other) noexcept;
+  std::byte* data() const noexcept { return data_; }
+  size_t size() const noexcept { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;  // as mapped
+};
+
+}  // namespace sluice

@@ -1,0 +1,181 @@
+// Where weights live. The model names units of bytes; the store decides which of them stay in memory, reads
+// the others ahead or on demand, and hands them out on leases. It knows nothing of layers or shapes, and the
+// model knows nothing of slots: the same output comes out of every budget.
+//
+// A unit is what moves as one: a tensor's block of rows, or one expert (gate, up and down with their scales).
+// It is a list of extents of files; the order of the unit ids is the canonical order of access in a forward
+// pass.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "encoding/encoding.h"
+#include "platform/async_reader.h"
+#include "platform/memory_budget.h"
+
+namespace sluice {
+
+using UnitId = uint32_t;
+
+struct Extent {
+  uint32_t file = 0;  // index into the store's files
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
+enum class UnitKind : uint8_t {
+  kStreamed,  // wanted in every pass, in order of ids: pinned as far as memory goes, the rest read ahead
+  kCached,    // wanted when it is wanted (an expert): kept in slots under a policy
+  kByRow,     // wanted a few rows at a time (an embedding): pinned if there is room, else read by row
+};
+
+struct UnitSpec {
+  UnitKind kind = UnitKind::kStreamed;
+  std::vector<Extent> extents;
+  int64_t rows = 1;  // every extent is this many equal rows
+};
+
+// A weight, or a block of its rows, without a pointer: planes are consecutive extents of one unit.
+struct WeightRef {
+  UnitId unit = 0;
+  uint8_t first_extent = 0;
+  Encoding encoding = Encoding::kF32;
+  EncodingParams params;
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+
+// Whole units, or rows [row_begin, row_end) of one.
+struct UnitRange {
+  UnitId unit = 0;
+  int64_t row_begin = 0;
+  int64_t row_end = -1;  // -1: the whole unit
+};
+
+struct StoreStats {
+  uint64_t bytes_read = 0;       // asked from the system since load() returned, alignment slack included
+  uint64_t reads = 0;            // read requests since then
+  uint64_t load_bytes_read = 0;  // during load()
+  uint64_t hits = 0;             // cached units found in a slot at acquire
+  uint64_t misses = 0;           // cached units that had to be read
+  uint64_t evictions = 0;
+  uint64_t wasted_bytes = 0;    // read ahead or prefetched and dropped unused
+  uint64_t stall_ns = 0;        // the caller waited in a lease
+  uint64_t pinned_bytes = 0;    // gauges from here on
+  uint64_t cache_bytes = 0;     // all slots
+  uint64_t ring_bytes = 0;      // read-ahead buffers
+  uint64_t streamed_bytes = 0;  // bytes of kStreamed units that are not pinned: read in every pass
+};
+
+// Leased units stay where they are until released. Move-only, used by the store's one caller thread, and
+// must not outlive the store. Destroying it releases what is left.
+class Lease {
+ public:
+  Lease() = default;
+  Lease(Lease&& other) noexcept;
+  Lease& operator=(Lease&& other) noexcept;
+  ~Lease();
+
+  size_t size() const noexcept;  // ranges acquired
+
+  // Blocks until range `index` has arrived. Throws the read's Error(kIo, kCorrupt). Where the lease asked for
+  // more than fits at once, ranges arrive in waves as earlier ones are released, in the order of acquire:
+  // wait for and release them in that order, or use wait_any().
+  void wait(size_t index);
+
+  // The index of a range that has arrived and was not returned before, in order of arrival; blocks if none
+  // has. nullopt once every range was returned. poll_any() is the same without blocking (nullopt also for
+  // "none yet").
+  std::optional<size_t> wait_any();
+  std::optional<size_t> poll_any();
+
+  // The weight in range `index`, which has arrived. For a range of rows the view holds those rows only.
+  // Valid until release(index).
+  WeightView view(size_t index, const WeightRef& ref) const;
+
+  void release(size_t index) noexcept;
+
+ private:
+  friend class WeightStore;
+  struct State;
+  explicit Lease(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Which occupied slot to give up. Calls come in the canonical order of acquire, never of arrival, so that a
+// simulation of the same accesses counts the same hits. Not thread-safe: the store serialises.
+class CachePolicy {
+ public:
+  virtual ~CachePolicy() = default;
+  virtual const char* name() const noexcept = 0;
+  virtual void reset(size_t n_slots) = 0;
+  virtual void on_insert(size_t slot, UnitId unit) = 0;
+  virtual void on_hit(size_t slot, UnitId unit) = 0;
+  // A slot for which `evictable(slot)` holds; there is at least one.
+  virtual size_t victim(const std::function<bool(size_t slot)>& evictable) = 0;
+};
+
+std::unique_ptr<CachePolicy> make_lru_policy();
+std::unique_ptr<CachePolicy> make_clock_policy();
+std::unique_ptr<CachePolicy> make_cache_policy(const std::string& name);  // Error(kInvalid) lists the names
+
+enum class IoChoice : uint8_t { kAuto, kBuffered, kDirect };
+
+struct StoreOptions {
+  uint64_t weight_bytes = UINT64_MAX;  // bound on everything the store allocates
+  IoChoice io = IoChoice::kAuto;       // kAuto: direct when what must be read again exceeds spare memory
+  size_t queue_depth = 16;
+  std::string policy = "lru";
+  // For tests: replaces make_reader(), and the policy by name.
+  std::function<std::unique_ptr<AsyncReader>(size_t depth)> reader_factory;
+  std::function<std::unique_ptr<CachePolicy>()> policy_factory;
+};
+
+// Needs of a set of units, before anything is loaded.
+struct StoreNeeds {
+  uint64_t all = 0;        // everything resident
+  uint64_t minimum = 0;    // the least weight_bytes that load() accepts: rings plus one expert
+  uint64_t one_token = 0;  // rings plus `experts_per_pass` experts: below it the cache cannot hit
+};
+StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass);
+
+// One caller thread; a thread of its own does the reading.
+class WeightStore {
+ public:
+  // Opens the files and plans; reads nothing. Throws Error(kNoMemory) if weight_bytes is below the minimum,
+  // naming it. Reserves in `budget` (which must outlive the store) what it will allocate.
+  WeightStore(std::vector<std::string> files, std::vector<UnitSpec> units, const StoreOptions& options,
+              MemoryBudget& budget);
+  ~WeightStore();
+  WeightStore(const WeightStore&) = delete;
+  WeightStore& operator=(const WeightStore&) = delete;
+
+  // Reads what is pinned (and the whole cache if every cached unit fits). `progress(done, total)` in bytes,
+  // from the caller's thread; it may throw to cancel.
+  void load(const std::function<void(uint64_t done, uint64_t total)>& progress = {});
+
+  // Asks for ranges: decides evictions now, starts reads, returns at once. Ranges of kCached units must be
+  // whole. At most one lease with unreleased kStreamed or kCached units that are not resident is open at a
+  // time.
+  Lease acquire(std::span<const UnitRange> ranges);
+
+  // Advice that these units are wanted soon; never blocks, never fails, evicts nothing that is leased.
+  void prefetch(std::span<const UnitRange> ranges) noexcept;
+
+  StoreStats stats() const;
+  std::string describe_io() const;  // "io_uring, O_DIRECT, depth 16", for reports
+
+ private:
+  friend class Lease;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
