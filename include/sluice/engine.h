@@ -1,0 +1,107 @@
+// A loaded model with its weight store. All that a program needs: open, tokenize, new_session, step. CLI,
+// server and benchmarks stand on this and on session.h alone.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sluice/error.h"
+#include "sluice/options.h"
+#include "sluice/session.h"
+
+namespace sluice {
+
+struct ModelInfo {
+  std::string path;
+  std::string family;        // "Hugging Face" or "GGUF"
+  std::string architecture;  // "qwen3_moe"
+  std::string encodings;     // "q4_0 96 %, f32 4 %" by bytes
+  int64_t n_layers = 0, hidden = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, vocab = 0;
+  int64_t n_experts = 0, n_experts_per_token = 0;  // 0 for dense models
+  int64_t trained_context = 0;
+  int64_t n_parameters = 0;
+  uint64_t file_bytes = 0;       // of all tensors
+  uint64_t bytes_per_token = 0;  // weight bytes that one generated token reads from memory
+  uint64_t kv_bytes_per_token = 0;
+};
+
+struct EngineStats {
+  // memory, bytes
+  uint64_t budget_bytes = 0;                             // --ram as it was understood; UINT64_MAX for none
+  uint64_t resident_bytes = 0, peak_resident_bytes = 0;  // of the process
+  uint64_t pinned_bytes = 0, cache_bytes = 0, ring_bytes = 0, kv_bytes = 0, scratch_bytes = 0;
+  uint64_t streamed_bytes = 0;  // weights read from disk in every pass
+  // input/output since the model was loaded
+  uint64_t bytes_read = 0, reads = 0;
+  double stall_seconds = 0;  // the computation waited for weights
+  // expert cache
+  uint64_t hits = 0, misses = 0, evictions = 0, wasted_bytes = 0;
+  double hit_rate() const {
+    return hits + misses ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
+  }
+  // work
+  uint64_t prefill_tokens = 0, decode_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
+  std::string io;       // "io_uring, O_DIRECT, depth 16"
+  std::string kernels;  // "avx512"
+  int n_threads = 0;
+};
+
+struct ChatMessage {
+  std::string role;  // "system", "user", "assistant", "tool"
+  std::string content;
+};
+
+// Not thread-safe: one thread owns an engine and its sessions.
+class Engine {
+ public:
+  // done and total in bytes, while weights are loaded. May throw to cancel.
+  using Progress = std::function<void(uint64_t done, uint64_t total)>;
+
+  // Opens and loads. Throws Error; kNoMemory names the smallest budget that would do, before anything is
+  // loaded. Works without a tokenizer in the checkpoint (has_tokenizer() is false then).
+  static std::unique_ptr<Engine> open(const EngineOptions& options, const Progress& progress = {});
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const ModelInfo& info() const noexcept;
+  int64_t n_ctx() const noexcept;
+  EngineStats stats() const;
+  std::vector<std::string> warnings() const;  // e.g. a budget below one token's experts
+
+  bool has_tokenizer() const noexcept;
+  // As a prompt: with the BOS token if the model wants one, special tokens in the text recognised.
+  std::vector<int32_t> tokenize(std::string_view text, bool add_bos = true, bool parse_special = true) const;
+  std::string detokenize(std::span<const int32_t> ids, bool skip_special = false) const;
+  std::vector<int32_t> end_tokens() const;
+  bool has_chat_template() const noexcept;
+  // The prompt text for these messages by the model's own template (plain joining where it has none).
+  std::string render_chat(std::span<const ChatMessage> messages, bool add_generation_prompt = true) const;
+
+  std::unique_ptr<Session> new_session();
+
+  // Advances every session that has something to do by one pass over the weights: a chunk of its prompt, or
+  // one new token. Sessions with nothing to do are left alone. Returns how many were advanced.
+  size_t step(std::span<Session* const> sessions);
+
+  // Called for every token and MoE layer with the chosen experts in router order and their weights. Empty:
+  // off.
+  using RouteSink = std::function<void(int64_t layer, int64_t position, std::span<const int32_t> experts,
+                                       std::span<const float> weights)>;
+  void set_route_sink(RouteSink sink);
+
+  struct Impl;
+
+ private:
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,53 @@
+// What a caller may choose. Everything here picks resources or sampling; nothing changes what the model
+// computes but `activations` and `kv`, which name documented formats.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sluice {
+
+enum class KvFormat : uint8_t { kF32, kF16, kBF16 };
+enum class ActivationFormat : uint8_t { kDefault, kF32 };  // default: what each encoding documents
+
+struct EngineOptions {
+  std::string model = "demo";  // directory, GGUF file, name in the Hugging Face cache, or "demo"
+  std::string ram = "auto";    // ceiling on the whole process: "6G", "50%" of the machine or cgroup, "auto"
+  std::string weights;         // bound on the weight store alone: "4G", "50%" of the weights; empty: none
+  int64_t n_ctx = 0;           // context in tokens; 0: what the model was trained for, at most 4096
+  int64_t reserve_tokens = 0;  // tokens whose KV memory must be there before loading; 0: n_ctx
+  int64_t n_sequences = 1;     // sessions alive at once; each may hold reserve_tokens
+  int n_threads = 0;           // 0: the CPUs that this process may use
+  int64_t prefill_chunk = 0;   // tokens per forward pass of a prompt; 0: chosen from the budget
+  KvFormat kv = KvFormat::kF16;
+  ActivationFormat activations = ActivationFormat::kDefault;
+  std::string io = "auto";  // "auto", "direct", "buffered"
+  std::string cache_policy = "lru";
+  std::string isa;  // instruction set of the kernels; empty: the best of this CPU
+};
+
+struct SamplerOptions {
+  float temperature = 0.8F;         // 0: greedy
+  int32_t top_k = 40;               // 0: off
+  float top_p = 0.95F;              // 1: off
+  float min_p = 0.05F;              // 0: off
+  float typical_p = 1.0F;           // 1: off
+  float repetition_penalty = 1.0F;  // 1: off
+  float presence_penalty = 0.0F;
+  float frequency_penalty = 0.0F;
+  int32_t penalty_window = 64;                        // last tokens that penalties look at; -1: all
+  std::vector<std::pair<int32_t, float>> logit_bias;  // token, added to its logit; -inf forbids it
+  uint64_t seed = 0;
+};
+
+struct GenerateOptions {
+  SamplerOptions sampler;
+  int64_t max_tokens = -1;           // new tokens; -1: until the context is full
+  std::vector<std::string> stop;     // strings that end the answer; they are not part of it
+  std::vector<int32_t> stop_tokens;  // besides the model's end-of-generation tokens
+  bool ignore_eos = false;
+};
+
+}  // namespace sluice

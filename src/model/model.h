@@ -1,0 +1,88 @@
+// A bound model: the architecture's axes, the checkpoint's weights, the store that holds them and one
+// forward(). What a sequence carries from pass to pass is SequenceState's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "format/checkpoint.h"
+#include "kernels/kernels.h"
+#include "model/model_spec.h"
+#include "platform/memory_budget.h"
+#include "store/weight_store.h"
+
+namespace sluice {
+
+class SequenceState;
+struct BoundModel;
+
+enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
+
+// Consecutive new tokens of one sequence.
+struct BatchItem {
+  SequenceState* sequence = nullptr;
+  std::span<const int32_t> tokens;  // appended at sequence->n_tokens()
+  LogitsWanted logits = LogitsWanted::kLast;
+};
+
+// (layer, sequence item in the batch, position, experts in router order, their weights)
+using RouteObserver = std::function<void(int64_t layer, size_t item, int64_t position,
+                                         std::span<const int32_t> experts, std::span<const float> weights)>;
+
+struct ModelOptions {
+  Compute compute;
+  StoreOptions store;
+  KvType kv_type = KvType::kF16;
+  int64_t max_batch_tokens = 512;  // rows of one forward()
+  int64_t n_ctx = 0;               // positions that RoPE tables and scratch must cover
+};
+
+// What a model would need, from its header alone.
+struct ModelNeeds {
+  StoreNeeds weights;
+  uint64_t kv_bytes_per_token = 0;  // of one sequence, in whole blocks of kKvBlockTokens
+  uint64_t scratch_bytes = 0;       // activations for max_batch_tokens
+};
+
+// Not thread-safe.
+class Model {
+ public:
+  // Binds: checks every tensor's name, shape and encoding against the architecture. Reads small tensors
+  // (norms, biases, router weights) but no other weights. Error(kCorrupt, kUnsupported) names the tensor.
+  Model(std::shared_ptr<const Checkpoint> checkpoint, const ModelOptions& options);
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  const ModelSpec& spec() const noexcept;
+  ModelNeeds needs() const;
+  uint64_t bytes_per_token() const;  // weight bytes that decoding one token reads from memory
+
+  // Creates the store within `weight_bytes` and loads it. `budget` must outlive the model.
+  void load(uint64_t weight_bytes, MemoryBudget& budget,
+            const std::function<void(uint64_t done, uint64_t total)>& progress = {});
+
+  std::unique_ptr<SequenceState> new_sequence();
+
+  // Reads the items' tokens and appends them to their sequences. Returns logits [n_wanted, vocab], rows in
+  // the order of items and positions, valid until the next call. If it throws, the sequences are unchanged.
+  // Precondition: load() was called; the tokens of all items together are at most max_batch_tokens; ids are
+  // below the vocabulary's size (Error(kInvalid) otherwise); no sequence appears twice.
+  std::span<const float> forward(std::span<const BatchItem> batch);
+
+  void set_route_observer(RouteObserver observer);
+  StoreStats store_stats() const;
+  std::string describe_io() const;
+
+ private:
+  friend class Decoder;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
