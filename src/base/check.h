@@ -11,10 +11,10 @@ namespace sluice {
 }  // namespace sluice
 
 // SLUICE_CHECK(n > 0) or SLUICE_CHECK(n > 0, "n = %d", n)
-#define SLUICE_CHECK(condition, ...)                                          \
-  do {                                                                        \
-    if (__builtin_expect(!(condition), 0))                                    \
-      ::sluice::check_failed(__FILE__, __LINE__, #condition, "" __VA_ARGS__); \
+#define SLUICE_CHECK(condition, ...)                                           \
+  do {                                                                         \
+    if (__builtin_expect(!(condition), 0))                                     \
+      ::sluice::check_failed(__FILE__, __LINE__, #condition, " " __VA_ARGS__); \
   } while (0)
 
 #ifdef SLUICE_DEBUG
