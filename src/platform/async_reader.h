@@ -22,19 +22,21 @@ struct ReadRequest {
 
 struct ReadCompletion {
   uint64_t tag = 0;
-  int error = 0;  // errno, 0 if the bytes are there. A premature end of file before `needed` is EIO.
+  int error = 0;  // errno, 0 if the bytes are there. A file that has become shorter since its open is EIO.
 };
 
-// Not thread-safe: one thread submits and collects. Short reads and EINTR/EAGAIN are retried inside; a
-// completion means that all bytes up to the request's end or the file's end have arrived.
+// Not thread-safe but for wake(): one thread submits and collects. Short reads and EINTR/EAGAIN are retried
+// inside; a completion means that all bytes up to the request's end or the file's end have arrived.
 class AsyncReader {
  public:
   virtual ~AsyncReader() = default;
   // Accepts as many requests, in order, as fit in the queue; returns how many. Never blocks on I/O.
   virtual size_t submit(std::span<const ReadRequest> requests) = 0;
   // Collects finished reads into `out`, in any order. With `block` it waits for at least one, if any is in
-  // flight. Returns how many.
+  // flight, or for wake(). Returns how many.
   virtual size_t collect(std::span<ReadCompletion> out, bool block) = 0;
+  // From any thread: a collect() that blocks, or else the next one that would, returns early.
+  virtual void wake() noexcept = 0;
   virtual size_t in_flight() const noexcept = 0;
   virtual const char* name() const noexcept = 0;  // "io_uring" or "threads", for reports
 };
@@ -45,5 +47,17 @@ std::unique_ptr<AsyncReader> make_uring_reader(size_t depth);  // nullptr where 
 
 // io_uring, or threads where it is not to be had; `name()` tells which.
 std::unique_ptr<AsyncReader> make_reader(size_t depth);
+
+// Where one read stands: what both backends share.
+struct ReadProgress {
+  ReadRequest request;
+  uint64_t done = 0;  // bytes that have arrived
+
+  // Bytes that can arrive: up to the request's end or the file's end.
+  uint64_t wanted() const noexcept;
+  // Takes the result of one system call (bytes, or a negative errno). True if the read has ended, with its
+  // errno in *error; false if the rest must be asked for again.
+  bool advance(int64_t result, int* error) noexcept;
+};
 
 }  // namespace sluice

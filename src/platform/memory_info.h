@@ -11,9 +11,12 @@ struct MemoryInfo {
   uint64_t total = 0;         // bytes of the machine
   uint64_t available = 0;     // MemAvailable
   uint64_t cgroup_limit = 0;  // the tightest limit of the process's memory cgroups; UINT64_MAX for none
-  uint64_t cgroup_used = 0;   // of that cgroup, page cache included
+  uint64_t cgroup_used = 0;   // of that cgroup, page cache included; 0 if there is no limit
+  uint64_t cgroup_cache = 0;  // of which page cache, given back under pressure
   // What `--ram 100%` means: the smaller of total and cgroup_limit.
   uint64_t ceiling() const noexcept { return total < cgroup_limit ? total : cgroup_limit; }
+  // What can still be used, on the machine and in the cgroup, without pushing out anything but page cache.
+  uint64_t spare() const noexcept;
 };
 MemoryInfo memory_info();
 
@@ -21,7 +24,7 @@ uint64_t resident_bytes();       // VmRSS of this process
 uint64_t peak_resident_bytes();  // VmHWM of this process
 
 // Anonymous memory straight from the kernel, page-aligned, zero until touched, on huge pages where they help
-// and can be had. Freed pages go back to the system at once. Owner; not thread-safe.
+// and can be had, left out of core dumps. Freed pages go back to the system at once. Owner; not thread-safe.
 class PageBuffer {
  public:
   PageBuffer() = default;
