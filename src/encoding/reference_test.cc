@@ -59,7 +59,6 @@ int64_t expect_as_independent(const WeightView& w) {
 }
 
 // --- Real blocks
-// ---------------------------------------------------------------------------------------------
 
 struct Golden {
   Encoding encoding;
@@ -109,7 +108,6 @@ TEST(Reference, QuantGoldensDequantiseToTheirInput) {
 }
 
 // --- Any bytes
-// -----------------------------------------------------------------------------------------------
 
 // Random bytes hold every field value, and scales that are subnormal, infinite and NaN.
 TEST(Reference, AgreesWithTheIndependentDecoderOnAnyBytes) {
@@ -147,7 +145,6 @@ TEST(Reference, AgreesWithTheIndependentDecoderOnAnyBytes) {
 }
 
 // --- Blocks made by hand, for what no golden covers
-// ------------------------------------------------------------
 
 TEST(Reference, IQ4XSByHand) {
   // scale 0.5 (0x3800). Run scales: 33, 0, 63, 32, 31, 48, 1, 40, less 32: 1, -32, 31, 0, -1, 16, -31, 8.
