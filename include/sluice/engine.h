@@ -1,5 +1,5 @@
-// A loaded model with its weight store. All that a program needs: open, tokenize, new_session, step. CLI,
-// server and benchmarks stand on this and on session.h alone.
+// A loaded model with its weight store. All that a program needs: open, tokenize, load, new_session, step.
+// CLI, server and benchmarks stand on this and on session.h alone.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ struct ModelInfo {
 
 struct EngineStats {
   // memory, bytes
-  uint64_t budget_bytes = 0;                             // --ram as it was understood; UINT64_MAX for none
+  uint64_t budget_bytes = 0;                             // --ram as it was understood
   uint64_t resident_bytes = 0, peak_resident_bytes = 0;  // of the process
   uint64_t pinned_bytes = 0, cache_bytes = 0, ring_bytes = 0, kv_bytes = 0, scratch_bytes = 0;
   uint64_t streamed_bytes = 0;  // weights read from disk in every pass
@@ -53,6 +53,20 @@ struct EngineStats {
   int n_threads = 0;
 };
 
+// What a budget would give, from the files' headers alone.
+struct MemoryOutlook {
+  uint64_t ram_bytes = 0;        // the budget asked about
+  uint64_t smallest_ram = 0;     // the least that load() accepts, rounded up to whole MiB
+  uint64_t one_token_ram = 0;    // below it the expert cache is too small for one token's experts
+  uint64_t comfortable_ram = 0;  // everything resident
+  bool fits = false;             // ram_bytes >= smallest_ram; what follows is 0 otherwise
+  int64_t prefill_chunk = 0;     // tokens per forward pass of a prompt
+  uint64_t process_bytes = 0;    // the program itself: what is resident now, and a margin
+  uint64_t kv_bytes = 0, scratch_bytes = 0, weight_bytes = 0;  // at most
+  uint64_t pinned_bytes = 0, cache_bytes = 0, ring_bytes = 0;  // parts of weight_bytes
+  uint64_t streamed_bytes = 0;                                 // read from disk in every pass
+};
+
 struct ChatMessage {
   std::string role;  // "system", "user", "assistant", "tool"
   std::string content;
@@ -64,9 +78,20 @@ class Engine {
   // done and total in bytes, while weights are loaded. May throw to cancel.
   using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
-  // Opens and loads. Throws Error; kNoMemory names the smallest budget that would do, before anything is
-  // loaded. Works without a tokenizer in the checkpoint (has_tokenizer() is false then).
-  static std::unique_ptr<Engine> open(const EngineOptions& options, const Progress& progress = {});
+  // Opens the files and checks every tensor against the architecture; reads no weights but the small ones
+  // that always stay (norms, routers). Throws Error. Works without a tokenizer in the checkpoint
+  // (has_tokenizer() is false then). Bounds glibc's malloc arenas for the whole process, so that memory that
+  // is given back leaves it.
+  static std::unique_ptr<Engine> open(const EngineOptions& options);
+
+  // Divides the budget and loads. Each of the n_sequences sessions may come to hold `reserve_tokens` tokens
+  // (prompt and requested ones; 0: n_ctx). Throws Error(kNoMemory) that names the smallest --ram that would
+  // do before anything is loaded. Once per engine; sessions need it.
+  void load(int64_t reserve_tokens = 0, const Progress& progress = {});
+
+  // What load(reserve_tokens) would do with `ram_bytes`.
+  MemoryOutlook outlook(uint64_t ram_bytes, int64_t reserve_tokens = 0) const;
+
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -78,6 +103,7 @@ class Engine {
 
   bool has_tokenizer() const noexcept;
   // As a prompt: with the BOS token if the model wants one, special tokens in the text recognised.
+  // These throw Error(kUnsupported) where the checkpoint has no tokenizer.
   std::vector<int32_t> tokenize(std::string_view text, bool add_bos = true, bool parse_special = true) const;
   std::string detokenize(std::span<const int32_t> ids, bool skip_special = false) const;
   std::vector<int32_t> end_tokens() const;
@@ -85,10 +111,18 @@ class Engine {
   // The prompt text for these messages by the model's own template (plain joining where it has none).
   std::string render_chat(std::span<const ChatMessage> messages, bool add_generation_prompt = true) const;
 
+  // The token ids of render_chat(), ready for Session::append().
+  std::vector<int32_t> chat_tokens(std::span<const ChatMessage> messages,
+                                   bool add_generation_prompt = true) const;
+  // What the model's generation_config.json recommends, over the defaults of SamplerOptions.
+  SamplerOptions default_sampler() const;
+
   std::unique_ptr<Session> new_session();
 
   // Advances every session that has something to do by one pass over the weights: a chunk of its prompt, or
-  // one new token. Sessions with nothing to do are left alone. Returns how many were advanced.
+  // one new token. Sessions with nothing to do are left alone. Returns how many were advanced. When it
+  // throws, no session has lost tokens: those that had not been advanced can be stepped again, one whose
+  // sampling or sink failed is cancelled.
   size_t step(std::span<Session* const> sessions);
 
   // Called for every token and MoE layer with the chosen experts in router order and their weights. Empty:
@@ -97,7 +131,7 @@ class Engine {
                                        std::span<const float> weights)>;
   void set_route_sink(RouteSink sink);
 
-  struct Impl;
+  struct Impl;  // engine/engine_impl.h
 
  private:
   explicit Engine(std::unique_ptr<Impl> impl);

@@ -17,8 +17,7 @@ struct EngineOptions {
   std::string ram = "auto";    // ceiling on the whole process: "6G", "50%" of the machine or cgroup, "auto"
   std::string weights;         // bound on the weight store alone: "4G", "50%" of the weights; empty: none
   int64_t n_ctx = 0;           // context in tokens; 0: what the model was trained for, at most 4096
-  int64_t reserve_tokens = 0;  // tokens whose KV memory must be there before loading; 0: n_ctx
-  int64_t n_sequences = 1;     // sessions alive at once; each may hold reserve_tokens
+  int64_t n_sequences = 1;     // sessions alive at once; each may hold what Engine::load() reserves
   int n_threads = 0;           // 0: the CPUs that this process may use
   int64_t prefill_chunk = 0;   // tokens per forward pass of a prompt; 0: chosen from the budget
   KvFormat kv = KvFormat::kF16;
@@ -28,18 +27,23 @@ struct EngineOptions {
   std::string isa;  // instruction set of the kernels; empty: the best of this CPU
 };
 
+// How the next token is chosen from the logits. In this order: logit bias, penalties, top-k, typical, top-p,
+// min-p, then the temperature, then one draw. All but the temperature look at the distribution at
+// temperature 1, so that a hot sampler still draws from what the filters kept. At least one token always
+// stays. Sources: top-p https://arxiv.org/abs/1904.09751, typical https://arxiv.org/abs/2202.00666,
+// min-p https://arxiv.org/abs/2407.01082, repetition penalty https://arxiv.org/abs/1909.05858.
 struct SamplerOptions {
   float temperature = 0.8F;         // 0: greedy
   int32_t top_k = 40;               // 0: off
   float top_p = 0.95F;              // 1: off
   float min_p = 0.05F;              // 0: off
   float typical_p = 1.0F;           // 1: off
-  float repetition_penalty = 1.0F;  // 1: off
-  float presence_penalty = 0.0F;
-  float frequency_penalty = 0.0F;
-  int32_t penalty_window = 64;                        // last tokens that penalties look at; -1: all
+  float repetition_penalty = 1.0F;  // 1: off; positive logits are divided by it, others multiplied
+  float presence_penalty = 0.0F;    // taken once from every token that occurred
+  float frequency_penalty = 0.0F;   // taken for each time that it occurred
+  int32_t penalty_window = 64;      // last tokens, prompt included, that penalties look at; -1: all
   std::vector<std::pair<int32_t, float>> logit_bias;  // token, added to its logit; -inf forbids it
-  uint64_t seed = 0;
+  uint64_t seed = 0;  // the draw for a position depends on seed and position alone
 };
 
 struct GenerateOptions {

@@ -29,8 +29,9 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Appends prompt tokens that the next steps will read, and makes the session ready to generate again under
-  // `options`. Error(kInvalid) for ids outside the vocabulary, for an empty session with no tokens, and when
-  // the tokens do not fit the context (naming prompt, context and the remedy).
+  // `options`. Without tokens it goes on from where it is. Error(kInvalid) for ids outside the vocabulary,
+  // for options that make no sense, for an empty session with no tokens, and when the tokens do not fit the
+  // context (naming prompt, context and the remedy); the session is unchanged then.
   void append(std::span<const int32_t> tokens, const GenerateOptions& options);
 
   // Text that is final since the last call: whole characters, nothing that may turn out to be a stop string.
@@ -42,6 +43,7 @@ class Session {
   std::span<const int32_t> tokens() const noexcept;     // all of the timeline
   std::span<const int32_t> generated() const noexcept;  // since the last append(), end token excluded
   int64_t prompt_tokens() const noexcept;               // given by the last append()
+  double first_token_seconds() const noexcept;  // from the last append() to its first new token; 0: none yet
 
   // Forgets everything after the first `n` tokens (n <= n_tokens()); what is cached of them is kept.
   void truncate(int64_t n);
@@ -54,7 +56,7 @@ class Session {
   using LogitsSink = std::function<void(int64_t position, std::span<const float> logits)>;
   void set_logits_sink(LogitsSink sink);
 
-  struct Impl;
+  struct Impl;  // engine/session_impl.h
 
  private:
   friend class Engine;
