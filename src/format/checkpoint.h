@@ -1,7 +1,7 @@
 // A checkpoint on disk as a checked table: which tensors there are, of which type and shape, in which file
 // at which offset, and what the files say of the model. Nothing here reads weights. Everything untrusted
 // ends here: offsets lie inside their files, shapes multiply without overflow to the byte counts, names are
-// unique, tensors do not overlap.
+// unique, tensors do not overlap. How each family spells this is in huggingface.h, safetensors.h and gguf.h.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,9 @@ enum class CheckpointFamily : uint8_t { kHuggingFace, kGguf };
 // Immutable after open(); thread-safe.
 class Checkpoint {
  public:
-  // `path` is a Hugging Face directory (config.json and *.safetensors, sharded or not) or a GGUF file (the
-  // first of a split set finds the others). Throws Error: kNotFound, kCorrupt, kUnsupported, kIo.
+  // `path` is a Hugging Face directory (config.json and *.safetensors, sharded or not), a GGUF file (the
+  // first of a split set finds the others) or a directory that holds one GGUF model. Throws Error: kNotFound,
+  // kCorrupt, kUnsupported, kInvalid, kIo.
   static std::shared_ptr<const Checkpoint> open(const std::string& path);
   virtual ~Checkpoint() = default;
 
@@ -50,6 +51,10 @@ class Checkpoint {
   virtual const GgufMetadata& metadata() const;
 
  protected:
+  // Orders the tensors by file and offset and indexes their names. Error(kCorrupt) where two have one name or
+  // share bytes. To be called once path_, files_ and tensors_ are filled.
+  void finish();
+
   std::string path_;
   std::vector<std::string> files_;
   std::vector<TensorInfo> tensors_;

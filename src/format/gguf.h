@@ -1,5 +1,5 @@
 // GGUF (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) versions 2 and 3, little-endian: key/value
-// metadata, tensor table, writer.
+// metadata, tensor table, writer. What a tensor's type number means is in gguf_types.h.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "format/checkpoint.h"
-#include "platform/file.h"
 
 namespace sluice {
 
@@ -42,10 +41,11 @@ class GgufMetadata {
   friend class GgufReader;
   std::string path_;
   std::vector<std::pair<std::string, GgufValue>> entries_;  // in file order
-  std::unordered_map<std::string_view, size_t> index_;
+  std::vector<uint32_t> by_key_;                            // indices of entries_ sorted by key
 };
 
-// Reads header and tensor table; follows "-00001-of-0000N.gguf" splits.
+// Reads header and tensor table; follows "-00001-of-0000N.gguf" splits. The metadata is the first part's.
+// Tensors of types that no kernel reads (IQ2_XXS, TQ1_0, NVFP4...) are listed with Encoding::kCount.
 std::shared_ptr<const Checkpoint> open_gguf(const std::string& path);
 
 // A value to write, with the integer width that readers expect.

@@ -1,0 +1,18 @@
+// A Hugging Face directory: config.json and the weights in safetensors, whole (model.safetensors) or in
+// shards listed by model.safetensors.index.json. What a single safetensors file holds is safetensors.h's.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "format/checkpoint.h"
+
+namespace sluice {
+
+// Weights are, in this order: the shards of model.safetensors.index.json; model.safetensors; the shards
+// "model-0000i-of-0000N.safetensors", all of them; a single other *.safetensors. Where there is no
+// config.json but one GGUF model, that is opened. Throws Error: kNotFound, kCorrupt, kUnsupported, kInvalid,
+// kIo.
+std::shared_ptr<const Checkpoint> open_huggingface(const std::string& directory);
+
+}  // namespace sluice
