@@ -11,7 +11,7 @@ find_package(PkgConfig REQUIRED)
 
 add_library(sluice_flags INTERFACE)
 target_compile_options(sluice_flags INTERFACE
-  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror
+  -Wall -Wextra -Wno-missing-field-initializers -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror
   $<$<CONFIG:Debug>:-O1 -g>
   $<$<CONFIG:Release>:-O2>)
 target_compile_definitions(sluice_flags INTERFACE $<$<CONFIG:Debug>:SLUICE_DEBUG=1>)

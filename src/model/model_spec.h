@@ -1,5 +1,5 @@
-// The shape of one model on axes: what decoder.cc switches on. Filled from config.json or GGUF metadata by the
-// architecture's file in arch/, checked by bind.cc.
+// The shape of one model on axes: what decoder.cc switches on. Filled from config.json or GGUF metadata by
+// the architecture's file in arch/, checked by bind.cc.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@ enum class FfnKind : uint8_t { kDense, kMoe };
 
 enum class RouterKind : uint8_t {
   kSoftmaxTopK,      // softmax over all experts, then the best k as they are (OLMoE)
-  kSoftmaxTopKNorm,  // the same, renormalised to sum 1 (Qwen3-MoE); equal to a softmax over the best k (Mixtral)
+  kSoftmaxTopKNorm,  // the same, renormalised to sum 1 (Qwen3-MoE); equal to a softmax over the best k
+                     // (Mixtral)
 };
 
 enum class QkNorm : uint8_t {
@@ -32,11 +33,11 @@ struct RopeSpec {
   RopeScaling scaling = RopeScaling::kNone;
   double factor = 1.0;
   int64_t original_context = 0;
-  double low_freq_factor = 1.0, high_freq_factor = 4.0;   // llama3
-  double beta_fast = 32.0, beta_slow = 1.0;               // yarn
-  double attention_factor = 0.0;                          // yarn; 0: 0.1 ln(factor) + 1
-  bool truncate = true;                                   // yarn: whole-number correction range
-  std::vector<float> factors;                             // kFactors: divisors of the frequencies (GGUF rope_freqs)
+  double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
+  double beta_fast = 32.0, beta_slow = 1.0;              // yarn
+  double attention_factor = 0.0;                         // yarn; 0: 0.1 ln(factor) + 1
+  bool truncate = true;                                  // yarn: whole-number correction range
+  std::vector<float> factors;  // kFactors: divisors of the frequencies (GGUF rope_freqs)
 };
 
 struct LayerSpec {

@@ -1,0 +1,70 @@
+#include "model/activation_buffers.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/align.h"
+
+namespace sluice {
+namespace {
+
+struct Sizes {
+  int64_t q, kv, half, ffn, expert_out, router;  // floats per token
+  int64_t middle_rows, middle_cols;              // of Activations::middle, rows per token
+};
+
+Sizes sizes_of(const ModelSpec& spec) {
+  const int64_t k = spec.n_experts_per_token;
+  const int64_t q = spec.n_heads * spec.head_dim;
+  return {.q = q,
+          .kv = spec.n_kv_heads * spec.head_dim,
+          .half = spec.rope.rotary_dim / 2,
+          .ffn = std::max(spec.ffn_width, k * spec.expert_width),
+          .expert_out = k * spec.hidden,
+          .router = spec.n_experts,
+          .middle_rows = std::max<int64_t>(k, 1),
+          .middle_cols = std::max({q, spec.ffn_width, spec.expert_width})};
+}
+
+// The buffers in order, floats per token.
+std::array<int64_t, 13> widths(const ModelSpec& spec) {
+  const Sizes s = sizes_of(spec);
+  return {spec.hidden, spec.hidden, s.q,   s.kv,  s.kv,         s.q,     s.half,
+          s.half,      spec.hidden, s.ffn, s.ffn, s.expert_out, s.router};
+}
+
+uint64_t padded_floats(int64_t width, int64_t max_tokens) {
+  return round_up(static_cast<uint64_t>(width * max_tokens), kCacheLineBytes / sizeof(float));
+}
+
+uint64_t float_bytes(const ModelSpec& spec, int64_t max_tokens) {
+  uint64_t floats = 0;
+  for (const int64_t width : widths(spec)) floats += padded_floats(width, max_tokens);
+  return floats * sizeof(float);
+}
+
+}  // namespace
+
+ActivationBuffers::ActivationBuffers(const ModelSpec& spec, int64_t n)
+    : max_tokens(n), memory_(float_bytes(spec, n)) {
+  auto* next = reinterpret_cast<float*>(memory_.data());
+  const auto sizes = widths(spec);
+  float** const buffers[] = {&residual, &normed,    &q,        &k,      &v,          &attended,     &cosines,
+                             &sines,    &projected, &ffn_gate, &ffn_up, &expert_out, &router_logits};
+  static_assert(std::size(buffers) == sizes.size());
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    *buffers[i] = next;
+    next += padded_floats(sizes[i], n);
+  }
+  const Sizes s = sizes_of(spec);
+  input.reserve(n, spec.hidden);
+  middle.reserve(n * s.middle_rows, s.middle_cols);
+}
+
+uint64_t ActivationBuffers::bytes(const ModelSpec& spec, int64_t n) {
+  const Sizes s = sizes_of(spec);
+  return float_bytes(spec, n) + Activations::buffer_bytes(n, spec.hidden) +
+         Activations::buffer_bytes(n * s.middle_rows, s.middle_cols);
+}
+
+}  // namespace sluice

@@ -1,0 +1,11 @@
+// Qwen2 and Qwen2.5: Llama with biases on query, key and value.
+#include "model/arch/archs.h"
+#include "model/config_reader.h"
+
+namespace sluice {
+
+const ArchSpec kQwen2 = {"qwen2",     "Qwen2ForCausalLM",
+                         "qwen2",     &kHfNames,
+                         &kGgufNames, [](const ConfigReader&, ModelSpec& spec) { spec.qkv_bias = true; }};
+
+}  // namespace sluice

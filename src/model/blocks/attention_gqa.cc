@@ -1,0 +1,99 @@
+#include "model/blocks/attention_gqa.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sluice {
+namespace {
+
+void norm_heads(const Compute& compute, const ModelSpec& spec, float* x, int64_t n_heads,
+                const std::vector<float>& weight) {
+  const int64_t rows = spec.qk_norm == QkNorm::kFull ? 1 : n_heads;
+  const int64_t cols = spec.qk_norm == QkNorm::kFull ? n_heads * spec.head_dim : spec.head_dim;
+  rms_norm(compute, x, cols, weight.data(), spec.norm_eps, x, cols, rows, cols);
+}
+
+// Clips, norms and rotates one row of q and k, and stores k and v in the cache at `position`.
+void finish_row(const Compute& compute, const ModelSpec& spec, const LayerWeights& weights, int64_t layer,
+                SequenceState& sequence, int64_t position, int64_t row, ActivationBuffers& b) {
+  const int64_t q_width = spec.n_heads * spec.head_dim, kv_width = spec.n_kv_heads * spec.head_dim;
+  float* const q = b.q + row * q_width;   // [n_heads, head_dim]
+  float* const k = b.k + row * kv_width;  // [n_kv_heads, head_dim]
+  float* const v = b.v + row * kv_width;  // [n_kv_heads, head_dim]
+  if (spec.clip_qkv > 0) {
+    const auto clip = [&](float* x, int64_t n) {
+      for (int64_t i = 0; i < n; ++i) x[i] = std::clamp(x[i], -spec.clip_qkv, spec.clip_qkv);
+    };
+    clip(q, q_width), clip(k, kv_width), clip(v, kv_width);
+  }
+  if (spec.qk_norm != QkNorm::kNone) {
+    norm_heads(compute, spec, q, spec.n_heads, weights.q_norm);
+    norm_heads(compute, spec, k, spec.n_kv_heads, weights.k_norm);
+  }
+  const int64_t half = spec.rope.rotary_dim / 2;
+  const float* cosines = b.cosines + row * half;
+  const float* sines = b.sines + row * half;
+  rope(compute, spec.rope.style, q, spec.n_heads, spec.head_dim, spec.rope.rotary_dim, cosines, sines);
+  rope(compute, spec.rope.style, k, spec.n_kv_heads, spec.head_dim, spec.rope.rotary_dim, cosines, sines);
+
+  const KvShape& shape = sequence.shape();
+  std::byte* const block = sequence.block(layer, position / kKvBlockTokens);
+  const size_t slot =
+      static_cast<size_t>(position % kKvBlockTokens * spec.head_dim) * kv_type_bytes(shape.type);
+  for (int64_t h = 0; h < spec.n_kv_heads; ++h) {
+    store_kv(compute, shape.type, k + h * spec.head_dim, block + shape.k_offset(h) + slot, spec.head_dim);
+    store_kv(compute, shape.type, v + h * spec.head_dim, block + shape.v_offset(h) + slot, spec.head_dim);
+  }
+}
+
+}  // namespace
+
+void attention_gqa(ExecContext& context, const ModelSpec& spec, int64_t layer, const LayerWeights& weights,
+                   std::span<const BatchSpan> batch, ActivationBuffers& b) {
+  const Compute& compute = context.compute;
+  const int64_t q_width = spec.n_heads * spec.head_dim, kv_width = spec.n_kv_heads * spec.head_dim;
+  const int64_t n = b.input.rows();
+
+  const LinearOp qkv[] = {{&weights.q, &b.input, b.q, q_width},
+                          {&weights.k, &b.input, b.k, kv_width},
+                          {&weights.v, &b.input, b.v, kv_width}};
+  linear(context, qkv);
+
+  compute.pool->run(n, [&](int64_t row, int) {
+    const BatchSpan* span = batch.data();
+    while (row >= span->first_row + span->n_tokens) ++span;
+    const int64_t position = span->sequence->n_tokens() + row - span->first_row;
+    finish_row(compute, spec, weights, layer, *span->sequence, position, row, b);
+  });
+
+  const int64_t group = spec.n_heads / spec.n_kv_heads;
+  std::vector<AttentionTask> tasks;
+  tasks.reserve(batch.size() * static_cast<size_t>(spec.n_kv_heads));
+  for (const BatchSpan& span : batch) {
+    const KvShape& shape = span.sequence->shape();
+    for (int64_t h = 0; h < spec.n_kv_heads; ++h) {
+      const int64_t offset = span.first_row * q_width + h * group * spec.head_dim;
+      tasks.push_back({.q = b.q + offset,
+                       .q_stride = q_width,
+                       .n_queries = span.n_tokens,
+                       .first_position = span.sequence->n_tokens(),
+                       .blocks = span.sequence->blocks(layer),
+                       .k_offset = shape.k_offset(h),
+                       .v_offset = shape.v_offset(h),
+                       .kv_type = shape.type,
+                       .group = group,
+                       .head_dim = spec.head_dim,
+                       .window = spec.layers[static_cast<size_t>(layer)].window,
+                       .scale = 1.0F / std::sqrt(static_cast<float>(spec.head_dim)),
+                       .out = b.attended + offset,
+                       .out_stride = q_width});
+    }
+  }
+  attention(compute, tasks);
+
+  b.middle.set(b.attended, n, q_width, q_width);
+  const LinearOp out[] = {{&weights.o, &b.middle, b.projected, spec.hidden}};
+  linear(context, out);
+}
+
+}  // namespace sluice

@@ -1,0 +1,22 @@
+#include "model/blocks/ffn_dense.h"
+
+namespace sluice {
+
+void swiglu_rows(const Compute& compute, float* gate, const float* up, int64_t rows, int64_t cols) {
+  compute.pool->run(rows,
+                    [&](int64_t row, int) { swiglu(compute, gate + row * cols, up + row * cols, 1, cols); });
+}
+
+void ffn_dense(ExecContext& context, const ModelSpec& spec, const LayerWeights& weights,
+               ActivationBuffers& b) {
+  const int64_t n = b.input.rows(), width = spec.ffn_width;
+  const LinearOp gate_up[] = {{&weights.gate, &b.input, b.ffn_gate, width},
+                              {&weights.up, &b.input, b.ffn_up, width}};
+  linear(context, gate_up);
+  swiglu_rows(context.compute, b.ffn_gate, b.ffn_up, n, width);
+  b.middle.set(b.ffn_gate, n, width, width);
+  const LinearOp down[] = {{&weights.down, &b.middle, b.projected, spec.hidden}};
+  linear(context, down);
+}
+
+}  // namespace sluice

@@ -1,0 +1,134 @@
+#include "model/blocks/ffn_moe.h"
+
+#include <algorithm>
+
+#include "model/blocks/ffn_dense.h"
+#include "model/blocks/router.h"
+
+namespace sluice {
+namespace {
+
+// The router decides discretely, so it always multiplies with float inputs.
+void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeights& weights,
+                    ActivationBuffers& b, MoeRouting& routing) {
+  const int64_t n = b.input.rows(), k = spec.n_experts_per_token;
+  const bool f32_activations = std::exchange(context.compute.f32_activations, true);
+  const LinearOp router[] = {{&weights.router, &b.input, b.router_logits, spec.n_experts}};
+  linear(context, router);
+  context.compute.f32_activations = f32_activations;
+
+  routing.experts.resize(static_cast<size_t>(n * k));
+  routing.weights.resize(static_cast<size_t>(n * k));
+  for (int64_t t = 0; t < n; ++t) {
+    const auto at = static_cast<size_t>(t * k), count = static_cast<size_t>(k);
+    route(spec.router, {b.router_logits + t * spec.n_experts, static_cast<size_t>(spec.n_experts)},
+          std::span(routing.experts).subspan(at, count), std::span(routing.weights).subspan(at, count));
+  }
+}
+
+// Counting sort of the assignments by expert.
+void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
+  const int64_t k = spec.n_experts_per_token;
+  std::vector<int32_t> start(static_cast<size_t>(spec.n_experts) + 1, 0);
+  for (const int32_t e : r.experts) ++start[static_cast<size_t>(e) + 1];
+  r.active.clear();
+  r.first.clear();
+  for (int64_t e = 0; e < spec.n_experts; ++e) {
+    const auto i = static_cast<size_t>(e);
+    if (start[i + 1] > 0) {
+      r.active.push_back(static_cast<int32_t>(e));
+      r.first.push_back(start[i]);
+    }
+    start[i + 1] += start[i];
+  }
+  r.first.push_back(static_cast<int32_t>(n * k));
+
+  r.tokens.resize(r.experts.size());
+  r.assignment_of.resize(r.experts.size());
+  r.weight_of.resize(r.experts.size());
+  std::vector<size_t> by_id(static_cast<size_t>(k));  // a token's places in `experts`, by ascending expert
+  for (int64_t t = 0; t < n; ++t) {
+    const auto row = static_cast<size_t>(t * k);
+    for (size_t j = 0; j < by_id.size(); ++j) by_id[j] = row + j;
+    std::sort(by_id.begin(), by_id.end(), [&r](size_t a, size_t b) { return r.experts[a] < r.experts[b]; });
+    for (size_t j = 0; j < by_id.size(); ++j) {
+      const int32_t assignment = start[static_cast<size_t>(r.experts[by_id[j]])]++;
+      r.tokens[static_cast<size_t>(assignment)] = static_cast<int32_t>(t);
+      r.assignment_of[row + j] = assignment;
+      r.weight_of[row + j] = r.weights[by_id[j]];
+    }
+  }
+}
+
+}  // namespace
+
+void ffn_moe(ExecContext& context, const ModelSpec& spec, const LayerWeights& weights, ActivationBuffers& b,
+             MoeRouting& routing) {
+  const Compute& compute = context.compute;
+  const int64_t n = b.input.rows(), k = spec.n_experts_per_token;
+  const int64_t width = spec.expert_width, hidden = spec.hidden;
+  choose_experts(context, spec, weights, b, routing);
+  group_by_expert(spec, n, routing);
+
+  const ExpertWeights& experts = weights.experts;
+  b.input.prepare(compute, experts.gate.encoding);
+  b.input.prepare(compute, experts.up.encoding);
+  const auto unit_of = [&](size_t index) {
+    return experts.first_unit + static_cast<UnitId>(routing.active[index]);
+  };
+  context.ranges.clear();
+  for (size_t i = 0; i < routing.active.size(); ++i) context.ranges.push_back({.unit = unit_of(i)});
+  Lease lease = context.store->acquire(context.ranges);
+
+  auto& arrived = context.arrived;
+  auto& tasks = context.tasks;
+  std::vector<int32_t> middle_rows(
+      static_cast<size_t>(n * k));  // 0, 1, 2, ...: subspans name rows of b.middle
+  for (size_t i = 0; i < middle_rows.size(); ++i) middle_rows[i] = static_cast<int32_t>(i);
+
+  for (take_arrived(lease, arrived); !arrived.empty(); take_arrived(lease, arrived)) {
+    // Rows of gate, up and middle: the arrived experts' assignments one after another.
+    tasks.clear();
+    int64_t n_rows = 0;
+    for (const size_t index : arrived) {
+      const UnitId unit = unit_of(index);
+      const auto begin = static_cast<size_t>(routing.first[index]);
+      const auto count = static_cast<size_t>(routing.first[index + 1]) - begin;
+      const std::span<const int32_t> tokens = std::span(routing.tokens).subspan(begin, count);
+      tasks.push_back({lease.view(index, ExpertWeights::of(experts.gate, unit)), &b.input, tokens,
+                       b.ffn_gate + n_rows * width, width});
+      tasks.push_back({lease.view(index, ExpertWeights::of(experts.up, unit)), &b.input, tokens,
+                       b.ffn_up + n_rows * width, width});
+      n_rows += static_cast<int64_t>(count);
+    }
+    matmul(compute, tasks);
+    swiglu_rows(compute, b.ffn_gate, b.ffn_up, n_rows, width);
+
+    b.middle.set(b.ffn_gate, n_rows, width, width);
+    b.middle.prepare(compute, experts.down.encoding);
+    tasks.clear();
+    size_t row = 0;
+    for (const size_t index : arrived) {
+      const auto begin = static_cast<size_t>(routing.first[index]);
+      const auto count = static_cast<size_t>(routing.first[index + 1]) - begin;
+      tasks.push_back({lease.view(index, ExpertWeights::of(experts.down, unit_of(index))), &b.middle,
+                       std::span<const int32_t>(middle_rows).subspan(row, count),
+                       b.expert_out + static_cast<int64_t>(begin) * hidden, hidden});
+      row += count;
+    }
+    matmul(compute, tasks);
+    for (const size_t index : arrived) lease.release(index);
+  }
+
+  compute.pool->run(n, [&](int64_t t, int) {
+    float* const out = b.projected + t * hidden;
+    std::fill(out, out + hidden, 0.0F);
+    for (int64_t j = t * k; j < (t + 1) * k; ++j) {
+      const auto i = static_cast<size_t>(j);
+      add_scaled(compute, out, b.expert_out + routing.assignment_of[i] * hidden, routing.weight_of[i],
+                 hidden);
+    }
+  });
+}
+
+}  // namespace sluice

@@ -1,0 +1,41 @@
+// Every matrix product of the model goes through linear(): it leases the weights, multiplies what has arrived
+// while the rest is still on its way, and gives room back. So residency, and whatever hooks into products,
+// cannot be bypassed.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "model/bound_model.h"
+#include "store/weight_store.h"
+
+namespace sluice {
+
+// What a forward pass runs with. Scratch vectors are kept from call to call. Not thread-safe.
+struct ExecContext {
+  Compute compute;
+  WeightStore* store = nullptr;
+
+  // Of linear() and ffn_moe().
+  std::vector<UnitRange> ranges;
+  std::vector<MatmulTask> tasks;
+  std::vector<size_t> arrived;
+};
+
+struct LinearOp {
+  const Weight* weight = nullptr;
+  Activations* input = nullptr;  // [n, weight.cols]
+  float* output = nullptr;       // [n, weight.rows], rows output_stride floats apart
+  int64_t output_stride = 0;
+};
+
+// output = input * weight^T + bias for all ops, as one group: one lease, few parallel regions.
+void linear(ExecContext& context, std::span<const LinearOp> ops);
+
+// Indices of ranges of `lease` that have arrived: blocks for one, then takes all that are there. Empty once
+// all have been returned.
+void take_arrived(Lease& lease, std::vector<size_t>& arrived);
+
+}  // namespace sluice

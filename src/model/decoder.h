@@ -1,0 +1,44 @@
+// The forward pass. Owns its scratch; neither the weights nor the sequences.
+#pragma once
+
+#include <span>
+
+#include "model/activation_buffers.h"
+#include "model/blocks/attention_gqa.h"
+#include "model/blocks/ffn_moe.h"
+#include "model/blocks/linear.h"
+#include "model/bound_model.h"
+#include "model/model.h"
+#include "model/rope_table.h"
+#include "platform/memory_budget.h"
+
+namespace sluice {
+
+// Not thread-safe. `model`, `store` and `budget` outlive it.
+class Decoder {
+ public:
+  Decoder(const BoundModel& model, const Compute& compute, WeightStore& store, MemoryBudget& budget,
+          int64_t max_batch_tokens);
+  ~Decoder();
+
+  // See Model::forward(). The batch has been checked.
+  std::span<const float> forward(std::span<const BatchItem> batch, const RouteObserver& observer);
+
+ private:
+  void embed(std::span<const BatchItem> batch);
+  void rotate(std::span<const BatchSpan> spans);
+  void norm(const std::vector<float>& weight, int64_t n);
+  void add_projected(int64_t n);
+  void observe(int64_t layer, std::span<const BatchSpan> spans, const RouteObserver& observer) const;
+  std::span<const float> logits(std::span<const BatchItem> batch, std::span<const BatchSpan> spans);
+
+  const BoundModel& model_;
+  MemoryBudget& budget_;
+  RopeTable rope_;
+  ActivationBuffers buffers_;
+  ExecContext context_;
+  MoeRouting routing_;
+  PageBuffer logits_;  // grows to the most rows wanted so far
+};
+
+}  // namespace sluice

@@ -1,0 +1,132 @@
+#include "model/model.h"
+
+#include <cmath>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "model/bound_model.h"
+#include "model/decoder.h"
+#include "model/sequence_state.h"
+
+namespace sluice {
+namespace {
+
+uint64_t unit_bytes(const UnitSpec& unit) {
+  uint64_t bytes = 0;
+  for (const Extent& extent : unit.extents) bytes += extent.bytes;
+  return bytes;
+}
+
+int64_t count_moe_layers(const ModelSpec& spec) {
+  int64_t n = 0;
+  for (const LayerSpec& layer : spec.layers) n += layer.ffn == FfnKind::kMoe;
+  return n;
+}
+
+}  // namespace
+
+struct Model::Impl {
+  Impl(std::shared_ptr<const Checkpoint> c, const ModelOptions& o)
+      : checkpoint(std::move(c)), options(o), bound(bind(*checkpoint)) {}
+
+  KvShape kv_shape() const {
+    return {bound.spec.n_layers, bound.spec.n_kv_heads, bound.spec.head_dim, options.kv_type};
+  }
+
+  std::shared_ptr<const Checkpoint> checkpoint;
+  ModelOptions options;
+  BoundModel bound;
+  MemoryBudget* budget = nullptr;
+  std::unique_ptr<WeightStore> store;
+  std::unique_ptr<Decoder> decoder;
+  RouteObserver observer;
+};
+
+Model::Model(std::shared_ptr<const Checkpoint> checkpoint, const ModelOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(checkpoint), options)) {}
+
+Model::~Model() = default;
+
+const ModelSpec& Model::spec() const noexcept { return impl_->bound.spec; }
+
+ModelNeeds Model::needs() const {
+  const ModelSpec& spec = impl_->bound.spec;
+  const auto experts_per_pass = static_cast<size_t>(spec.n_experts_per_token * count_moe_layers(spec));
+  return {.weights = store_needs(impl_->bound.units, experts_per_pass),
+          .kv_bytes_per_token = impl_->kv_shape().bytes_per_block() / static_cast<uint64_t>(kKvBlockTokens),
+          .scratch_bytes = ActivationBuffers::bytes(spec, impl_->options.max_batch_tokens) +
+                           static_cast<uint64_t>(spec.vocab) * sizeof(float)};
+}
+
+uint64_t Model::bytes_per_token() const {
+  const ModelSpec& spec = impl_->bound.spec;
+  uint64_t bytes = 0;
+  for (const UnitSpec& unit : impl_->bound.units) {
+    switch (unit.kind) {
+      case UnitKind::kStreamed:
+        bytes += unit_bytes(unit);
+        break;
+      case UnitKind::kByRow:
+        bytes += unit_bytes(unit) / static_cast<uint64_t>(unit.rows);
+        break;
+      case UnitKind::kCached:
+        break;
+    }
+  }
+  for (const LayerWeights& layer : impl_->bound.layers) {
+    if (!layer.router) continue;
+    bytes += static_cast<uint64_t>(spec.n_experts_per_token) *
+             unit_bytes(impl_->bound.units[layer.experts.first_unit]);
+  }
+  return bytes;
+}
+
+void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
+                 const std::function<void(uint64_t done, uint64_t total)>& progress) {
+  Impl& m = *impl_;
+  SLUICE_CHECK(!m.store);
+  m.budget = &budget;
+  StoreOptions options = m.options.store;
+  options.weight_bytes = weight_bytes;
+  auto store = std::make_unique<WeightStore>(m.bound.files, m.bound.units, options, budget);
+  auto decoder =
+      std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget, m.options.max_batch_tokens);
+  store->load(progress);
+  m.store = std::move(store);
+  m.decoder = std::move(decoder);
+}
+
+std::unique_ptr<SequenceState> Model::new_sequence() {
+  SLUICE_CHECK(impl_->budget);
+  return std::make_unique<SequenceState>(impl_->kv_shape(), *impl_->budget);
+}
+
+std::span<const float> Model::forward(std::span<const BatchItem> batch) {
+  Impl& m = *impl_;
+  SLUICE_CHECK(m.decoder);
+  for (const BatchItem& item : batch) {
+    for (const int32_t token : item.tokens) {
+      if (token < 0 || token >= m.bound.spec.vocab) {
+        throw_error(ErrorKind::kInvalid, "token id %d is outside the vocabulary of %lld", token,
+                    static_cast<long long>(m.bound.spec.vocab));
+      }
+    }
+  }
+  const std::span<const float> logits = m.decoder->forward(batch, m.observer);
+  for (const float logit : logits) {
+    if (std::isnan(logit)) {
+      throw_error(ErrorKind::kCorrupt,
+                  "%s: the model's output is not a number: a weight or scale in the file is NaN or infinite; "
+                  "download it "
+                  "again",
+                  m.checkpoint->path().c_str());
+    }
+  }
+  return logits;
+}
+
+void Model::set_route_observer(RouteObserver observer) { impl_->observer = std::move(observer); }
+StoreStats Model::store_stats() const { return impl_->store ? impl_->store->stats() : StoreStats{}; }
+std::string Model::describe_io() const { return impl_->store ? impl_->store->describe_io() : std::string(); }
+
+}  // namespace sluice
