@@ -21,7 +21,8 @@ constexpr int32_t kInfinityBits = 0x7f800000;
 int32_t magnitude_bits(float value) { return std::bit_cast<int32_t>(value) & 0x7fffffff; }
 bool is_finite(float value) { return magnitude_bits(value) < kInfinityBits; }
 
-// Magnitudes as integers are in the order of the floats, and vectorise without assumptions on NaN.
+// Extremes are looked for among integers that are in the order of the floats: such loops vectorise without
+// assumptions on NaN and the sign of zero.
 int32_t largest_magnitude_bits(const float* in, int64_t n) {
   int32_t largest = 0;
   for (int64_t i = 0; i < n; ++i) {
@@ -106,26 +107,26 @@ void encode_each(const float* in, int64_t cols, std::byte* out, Convert convert)
   }
 }
 
+// Integers in the order of finite floats, and back.
+int32_t order_key(float value) {
+  const auto bits = std::bit_cast<int32_t>(value);
+  return bits ^ (bits >> 31 & 0x7fffffff);
+}
+float from_order_key(int32_t key) { return std::bit_cast<float>(key ^ (key >> 31 & 0x7fffffff)); }
+
 // Scale and bias of a group before they are stored, as MLX chooses them.
 struct Grid {
   float scale, bias;
 };
 
 Grid choose_grid(const float* in, int group, float largest_level) {
-  // Eight minima and maxima side by side, which vectorise where one chain would not.
-  float low[8], high[8];
-  for (int k = 0; k < 8; ++k) low[k] = high[k] = in[k];
-  for (int i = 8; i < group; i += 8) {
-    for (int k = 0; k < 8; ++k) {
-      low[k] = in[i + k] < low[k] ? in[i + k] : low[k];
-      high[k] = in[i + k] > high[k] ? in[i + k] : high[k];
-    }
+  int32_t lowest = order_key(in[0]), highest = lowest;
+  for (int i = 1; i < group; ++i) {
+    const int32_t key = order_key(in[i]);
+    lowest = key < lowest ? key : lowest;
+    highest = key > highest ? key : highest;
   }
-  float min = low[0], max = high[0];
-  for (int k = 1; k < 8; ++k) {
-    min = low[k] < min ? low[k] : min;
-    max = high[k] > max ? high[k] : max;
-  }
+  const float min = from_order_key(lowest), max = from_order_key(highest);
   constexpr float kSmallestScale = 1e-7f;  // a constant group must not divide by zero
   const float step = std::fmax((max - min) / largest_level, kSmallestScale);
   const bool from_below = std::fabs(min) > std::fabs(max);

@@ -260,6 +260,20 @@ TEST(Encode, AffineByHand) {
   }
 }
 
+TEST(Encode, AffineMakesZeroALevel) {
+  // Range -0.5 to 2 in 3 steps: zero would be level 2.4. It becomes level 2, and the step 2 / 2.
+  for (const float sign : {1.0f, -1.0f}) {
+    std::vector<float> in(32, 0.0f);
+    in[5] = sign * 2.0f;
+    in[6] = sign * -0.5f;  // level 2.5: ties go to the even one
+    const EncodedRow row(Encoding::kAffine2, {32, ScaleType::kBF16}, in);
+    EXPECT_EQ(stored(row, 1, 0), static_cast<double>(-sign));
+    std::vector<float> want(32, 0.0f);
+    want[5] = sign * 2.0f;
+    EXPECT_EQ(row.decoded(), want);
+  }
+}
+
 TEST(Encode, AffineKeepsConstantGroupsAndZeros) {
   for (const Encoding encoding : kAffineEncodings) {
     for (const ScaleType type : kScaleTypes) {
