@@ -1,6 +1,9 @@
 #include "model/model.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -54,8 +57,55 @@ ModelNeeds Model::needs() const {
   const auto experts_per_pass = static_cast<size_t>(spec.n_experts_per_token * count_moe_layers(spec));
   return {.weights = store_needs(impl_->bound.units, experts_per_pass),
           .kv_bytes_per_token = impl_->kv_shape().bytes_per_block() / static_cast<uint64_t>(kKvBlockTokens),
-          .scratch_bytes = ActivationBuffers::bytes(spec, impl_->options.max_batch_tokens) +
-                           static_cast<uint64_t>(spec.vocab) * sizeof(float)};
+          .scratch_bytes = scratch_bytes(impl_->options.max_batch_tokens, 1)};
+}
+
+uint64_t Model::scratch_bytes(int64_t max_batch_tokens, int64_t max_logit_rows) const {
+  const ModelSpec& spec = impl_->bound.spec;
+  return ActivationBuffers::bytes(spec, max_batch_tokens) +
+         static_cast<uint64_t>(max_logit_rows * spec.vocab) * sizeof(float);
+}
+
+std::vector<EncodingShare> Model::encodings() const {
+  std::vector<EncodingShare> shares;
+  const auto add = [&](const auto& weight, int64_t copies) {
+    const std::array<uint64_t, kMaxPlanes> row =
+        row_bytes(weight.encoding, weight.params, static_cast<uint64_t>(weight.cols));
+    const auto rows = static_cast<uint64_t>(weight.rows * copies);
+    const auto same = [&](const EncodingShare& share) {
+      return share.encoding == weight.encoding && share.params == weight.params;
+    };
+    auto share = std::find_if(shares.begin(), shares.end(), same);
+    if (share == shares.end()) share = shares.insert(shares.end(), {weight.encoding, weight.params});
+    share->weights += rows * static_cast<uint64_t>(weight.cols);
+    share->bytes += rows * std::accumulate(row.begin(), row.end(), uint64_t{0});
+  };
+  const BoundModel& bound = impl_->bound;
+  add(bound.head, 1);
+  if (!bound.spec.tied_head) add(bound.embedding, 1);
+  for (const LayerWeights& layer : bound.layers) {
+    for (const Weight* weight :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down, &layer.router})
+      if (*weight) add(*weight, 1);
+    if (!layer.router) continue;
+    for (const WeightRef* expert : {&layer.experts.gate, &layer.experts.up, &layer.experts.down})
+      add(*expert, bound.spec.n_experts);
+  }
+  std::sort(shares.begin(), shares.end(),
+            [](const EncodingShare& a, const EncodingShare& b) { return a.bytes > b.bytes; });
+  return shares;
+}
+
+StoreStats Model::plan(uint64_t weight_bytes) const {
+  StoreOptions options = impl_->options.store;
+  options.weight_bytes = weight_bytes;
+  MemoryBudget unlimited(UINT64_MAX);
+  return WeightStore(impl_->bound.files, impl_->bound.units, options, unlimited).stats();
+}
+
+void Model::set_max_batch_tokens(int64_t n) {
+  SLUICE_CHECK(!impl_->store && n > 0);
+  impl_->options.max_batch_tokens = n;
 }
 
 uint64_t Model::bytes_per_token() const {

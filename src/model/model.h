@@ -49,6 +49,14 @@ struct ModelNeeds {
   uint64_t scratch_bytes = 0;       // activations for max_batch_tokens
 };
 
+// What one encoding contributes to a model.
+struct EncodingShare {
+  Encoding encoding = Encoding::kF32;
+  EncodingParams params;
+  uint64_t weights = 0;  // numbers
+  uint64_t bytes = 0;    // with their scales
+};
+
 // Not thread-safe.
 class Model {
  public:
@@ -62,6 +70,15 @@ class Model {
   const ModelSpec& spec() const noexcept;
   ModelNeeds needs() const;
   uint64_t bytes_per_token() const;  // weight bytes that decoding one token reads from memory
+  // Scratch for that many rows of one forward(), of which so many want logits.
+  uint64_t scratch_bytes(int64_t max_batch_tokens, int64_t max_logit_rows) const;
+  // The matrices by encoding, largest share first; small vectors (norms, biases) are left out.
+  std::vector<EncodingShare> encodings() const;
+  // The gauges that a store of that size would show. Error(kNoMemory) below needs().weights.minimum.
+  StoreStats plan(uint64_t weight_bytes) const;
+
+  // Replaces the option. Precondition: not loaded.
+  void set_max_batch_tokens(int64_t n);
 
   // Creates the store within `weight_bytes` and loads it. `budget` must outlive the model.
   void load(uint64_t weight_bytes, MemoryBudget& budget,
