@@ -113,18 +113,18 @@ class ShardIndex {
 
 class HuggingFaceCheckpoint final : public Checkpoint {
  public:
-  explicit HuggingFaceCheckpoint(const std::string& directory) {
+  // `names` are the directory's files, sorted.
+  HuggingFaceCheckpoint(const std::string& directory, const std::vector<std::string>& names) {
     path_ = directory;
     config_ = read_json_file(join(directory, "config.json"));
     if (!config_.is_object()) {
       throw_error(ErrorKind::kCorrupt, "%s: is not a JSON object; download the file again",
                   join(directory, "config.json").c_str());
     }
-    const std::string index = join(directory, kIndexName);
-    if (exists(index)) {
-      read_indexed(ShardIndex(index));
+    if (std::binary_search(names.begin(), names.end(), kIndexName)) {
+      read_indexed(ShardIndex(join(directory, kIndexName)));
     } else {
-      read_files(weight_files());
+      read_files(weight_files(names));
     }
     finish();
   }
@@ -187,8 +187,7 @@ class HuggingFaceCheckpoint final : public Checkpoint {
   }
 
   // Where there is no index.
-  std::vector<std::string> weight_files() const {
-    const std::vector<std::string> names = list_files(path_);
+  std::vector<std::string> weight_files(const std::vector<std::string>& names) const {
     const std::vector<std::string> weights = with_extension(names, ".safetensors");
     if (std::binary_search(weights.begin(), weights.end(), "model.safetensors")) return {"model.safetensors"};
     for (const std::string& name : weights) {
@@ -224,9 +223,9 @@ class HuggingFaceCheckpoint final : public Checkpoint {
   nlohmann::ordered_json config_;
 };
 
-// A directory without config.json.
-std::shared_ptr<const Checkpoint> open_other(const std::string& directory) {
-  const std::vector<std::string> names = list_files(directory);
+// A directory that lacks config.json or has GGUF files in place of safetensors.
+std::shared_ptr<const Checkpoint> open_other(const std::string& directory,
+                                             const std::vector<std::string>& names) {
   std::vector<std::string> models;  // split sets by their first part
   for (const std::string& name : with_extension(names, ".gguf")) {
     const auto split = parse_split_name(name, ".gguf");
@@ -255,8 +254,13 @@ std::shared_ptr<const Checkpoint> open_other(const std::string& directory) {
 }  // namespace
 
 std::shared_ptr<const Checkpoint> open_huggingface(const std::string& directory) {
-  if (!exists(join(directory, "config.json"))) return open_other(directory);
-  return std::make_shared<HuggingFaceCheckpoint>(directory);
+  const std::vector<std::string> names = list_files(directory);
+  const bool has_config = std::binary_search(names.begin(), names.end(), "config.json");
+  const bool has_safetensors = std::binary_search(names.begin(), names.end(), kIndexName) ||
+                               !with_extension(names, ".safetensors").empty();
+  const bool has_gguf = !with_extension(names, ".gguf").empty();
+  if (!has_config || (has_gguf && !has_safetensors)) return open_other(directory, names);
+  return std::make_shared<HuggingFaceCheckpoint>(directory, names);
 }
 
 }  // namespace sluice

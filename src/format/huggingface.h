@@ -10,9 +10,8 @@
 namespace sluice {
 
 // Weights are, in this order: the shards of model.safetensors.index.json; model.safetensors; the shards
-// "model-0000i-of-0000N.safetensors", all of them; a single other *.safetensors. Where there is no
-// config.json but one GGUF model, that is opened. Throws Error: kNotFound, kCorrupt, kUnsupported, kInvalid,
-// kIo.
+// "model-0000i-of-0000N.safetensors", all of them; a single other *.safetensors. A directory with one GGUF
+// model and no safetensors opens that. Throws Error: kNotFound, kCorrupt, kUnsupported, kInvalid, kIo.
 std::shared_ptr<const Checkpoint> open_huggingface(const std::string& directory);
 
 }  // namespace sluice
