@@ -26,11 +26,11 @@ bool can_encode(Encoding encoding) noexcept;
 // = value of largest magnitude / -8, so that it becomes the level -8; its opposite, if it occurs, is 7 and
 // off by a step. Values are divided by the scale before that is rounded to f16.
 //
-// Affine: MLX's choice of scale and bias. The bias is the end of the group's range with the larger magnitude,
-// and the scale runs from there towards the other end, in such steps that zero is a level. Where MLX picks
-// levels by the unrounded scale and bias, this picks the level nearest to the value by the stored ones: the
-// same if they are f32, never a larger error if they are not. Error: half a step, up to one step at the far
-// end of the range.
+// Affine: the choice of scale and bias that MLX makes on a CPU. The bias is the end of the group's range with
+// the larger magnitude, and the scale runs from there towards the other end, in such steps that zero is a
+// level. Where MLX picks levels by the unrounded scale and bias, this picks the level nearest to the value by
+// the stored ones: the same if they are f32, never a larger error if they are not. Error: half a step, up to
+// one step at the far end of the range.
 void encode_row(Encoding encoding, EncodingParams params, const float* in, int64_t cols,
                 std::span<std::byte> plane0, std::span<std::byte> plane1 = {},
                 std::span<std::byte> plane2 = {});
