@@ -10,6 +10,7 @@
 
 namespace sluice {
 
+class Checkpoint;
 class ConfigReader;
 
 // Names of the weights without ".weight"; {l} is the layer and {e} the expert. Empty: the architecture has no
@@ -39,5 +40,11 @@ std::span<const ArchSpec* const> all_archs();
 
 // For error messages: "llama, mistral, ...".
 std::string supported_archs();
+
+// The architecture that a checkpoint names. Throws Error(kUnsupported) that lists the supported ones.
+const ArchSpec& find_arch(const Checkpoint& checkpoint);
+
+// Its hyperparameters, checked. In GGUF files the vocabulary's size is the embedding's and stays 0 here.
+ModelSpec read_spec(const Checkpoint& checkpoint, const ArchSpec& arch);
 
 }  // namespace sluice

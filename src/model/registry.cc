@@ -1,6 +1,11 @@
-// The list of architectures.
+// The list of architectures, and which of them a checkpoint is.
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "format/gguf.h"
 #include "model/arch/archs.h"
 #include "model/arch_spec.h"
+#include "model/config_reader.h"
 
 namespace sluice {
 
@@ -17,6 +22,49 @@ std::string supported_archs() {
     names += arch->name;
   }
   return names;
+}
+
+const ArchSpec& find_arch(const Checkpoint& checkpoint) {
+  std::string found;
+  if (checkpoint.family() == CheckpointFamily::kGguf) {
+    const std::string* arch = checkpoint.metadata().string("general.architecture");
+    if (!arch)
+      throw_error(ErrorKind::kCorrupt, "%s: general.architecture is missing", checkpoint.path().c_str());
+    for (const ArchSpec* spec : all_archs()) {
+      if (spec->gguf_names && spec->gguf_arch == *arch) return *spec;
+    }
+    found = *arch;
+  } else {
+    const auto& config = checkpoint.config();
+    const auto classes = config.find("architectures");
+    const auto type = config.find("model_type");
+    for (const ArchSpec* spec : all_archs()) {
+      if (classes != config.end() && classes->is_array() && !classes->empty() && (*classes)[0].is_string()) {
+        if ((*classes)[0].get<std::string>() == spec->hf_class) return *spec;
+      } else if (type != config.end() && type->is_string() && type->get<std::string>() == spec->name) {
+        return *spec;
+      }
+    }
+    if (classes != config.end()) {
+      found = classes->dump();
+    } else if (type != config.end()) {
+      found = type->dump();
+    } else {
+      throw_error(ErrorKind::kCorrupt, "%s/config.json: neither 'architectures' nor 'model_type' is there",
+                  checkpoint.path().c_str());
+    }
+  }
+  throw_error(ErrorKind::kUnsupported, "%s: architecture %s is not supported; supported are %s",
+              checkpoint.path().c_str(), printable(found).c_str(), supported_archs().c_str());
+}
+
+ModelSpec read_spec(const Checkpoint& checkpoint, const ArchSpec& arch) {
+  ModelSpec spec;
+  spec.architecture = arch.name;
+  const ConfigReader config(checkpoint, std::string(arch.gguf_arch));
+  read_common(config, spec);
+  arch.configure(config, spec);
+  return spec;
 }
 
 }  // namespace sluice

@@ -1,0 +1,174 @@
+// The engine's arithmetic against independent references: ids, logits and routes of real checkpoints.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "tests/golden/model_runner.h"
+#include "tests/shared_data.h"
+
+namespace sluice::test {
+namespace {
+
+using nlohmann::json;
+
+json read_json(const std::string& relative) { return json::parse(read_file(shared_path(relative))); }
+
+std::vector<float> read_floats(const std::string& relative) {
+  const std::string bytes = read_file(shared_path(relative));
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
+double worst_difference(std::span<const float> a, std::span<const float> b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double difference = std::abs(static_cast<double>(a[i]) - b[i]);
+    if (!(difference <= worst)) worst = difference;
+  }
+  return worst;
+}
+
+struct StoriesCase {
+  const char* path;
+  double tolerance;
+};
+
+class Stories260K : public testing::TestWithParam<StoriesCase> {};
+
+TEST_P(Stories260K, GreedyIdsAndLogits) {
+  SLUICE_REQUIRE_SHARED();
+  const json golden = read_json("data/derived/stories260K/golden.json");
+  const auto ids = golden["greedy_ids"].get<std::vector<int32_t>>();
+  ASSERT_GE(ids.size(), 200u);
+  ModelRunner runner(shared_path(GetParam().path), {.n_threads = 2});
+  EXPECT_EQ(runner.greedy({ids[0]}, static_cast<int64_t>(ids.size()) - 1), ids);
+
+  const auto expected = read_floats("data/derived/stories260K/golden_logits_64x512.f32");
+  ASSERT_EQ(expected.size(), 64u * 512u);
+  const auto logits = runner.all_logits({ids.begin(), ids.begin() + 64});
+  EXPECT_LE(worst_difference(logits, expected), GetParam().tolerance);
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, Stories260K,
+                         testing::Values(StoriesCase{"data/derived/stories260K/hf", 2e-4},
+                                         StoriesCase{"data/derived/stories260K/stories260K-F32.gguf", 2e-4},
+                                         StoriesCase{"data/derived/stories260K/stories260K-F16.gguf", 5e-3}));
+
+// The default formats (f16 KV) on the float file: the same text, and how far the distributions are apart.
+TEST(Stories260KDefaults, SameGreedyTextAndSmallDivergence) {
+  SLUICE_REQUIRE_SHARED();
+  const auto ids =
+      read_json("data/derived/stories260K/golden.json")["greedy_ids"].get<std::vector<int32_t>>();
+  const std::string path = shared_path("data/derived/stories260K/stories260K-F32.gguf");
+  ModelRunner exact(path, {});
+  ModelRunner standard(path, {.kv = KvType::kF16, .f32_activations = false});
+  EXPECT_EQ(standard.greedy({ids[0]}, 64), std::vector<int32_t>(ids.begin(), ids.begin() + 65));
+
+  const auto p = exact.all_logits(ids), q = standard.all_logits(ids);
+  const size_t vocab = 512;
+  double total = 0;
+  for (size_t row = 0; row < ids.size(); ++row) {
+    double zp = 0, zq = 0, sum = 0;
+    for (size_t i = 0; i < vocab; ++i) {
+      zp += std::exp(static_cast<double>(p[row * vocab + i]));
+      zq += std::exp(static_cast<double>(q[row * vocab + i]));
+    }
+    for (size_t i = 0; i < vocab; ++i) {
+      const double lp = p[row * vocab + i] - std::log(zp), lq = q[row * vocab + i] - std::log(zq);
+      sum += std::exp(lp) * (lp - lq);
+    }
+    total += sum;
+  }
+  const double kl = total / static_cast<double>(ids.size());
+  std::printf("KL of the default formats to the float path: %.3g nats\n", kl);
+  EXPECT_LT(kl, 1e-4);
+}
+
+class TinyMoe : public testing::TestWithParam<const char*> {};
+
+TEST_P(TinyMoe, GreedyIdsLogitsAndRoutes) {
+  SLUICE_REQUIRE_SHARED();
+  const std::string directory = std::string("data/derived/moe/") + GetParam();
+  const json golden = read_json(directory + "/expected.json");
+  const auto prompt = golden["prompt"].get<std::vector<int32_t>>();
+  const auto tokens = golden["tokens"].get<std::vector<int32_t>>();
+  ModelRunner runner(shared_path(directory), {.n_threads = 2});
+  EXPECT_EQ(runner.greedy(prompt, static_cast<int64_t>(tokens.size() - prompt.size())), tokens);
+
+  size_t n_routes = 0;
+  runner.model().set_route_observer([&](int64_t layer, size_t, int64_t position,
+                                        std::span<const int32_t> experts, std::span<const float> weights) {
+    const json& route = golden["routes"][static_cast<size_t>(position)][static_cast<size_t>(layer)];
+    ASSERT_EQ(route.size(), experts.size());
+    for (size_t i = 0; i < experts.size(); ++i) {
+      EXPECT_EQ(route[i][0].get<int32_t>(), experts[i]) << "layer " << layer << " position " << position;
+      EXPECT_NEAR(route[i][1].get<double>(), static_cast<double>(weights[i]), 1e-4);
+    }
+    ++n_routes;
+  });
+  const auto logits = runner.all_logits(tokens);
+  size_t expected_routes = 0;
+  for (const json& token : golden["routes"]) {
+    for (const json& layer : token) expected_routes += !layer.is_null();
+  }
+  EXPECT_EQ(n_routes, expected_routes);
+
+  std::vector<float> expected;
+  for (const json& row : golden["logits"]) {
+    const auto values = row.get<std::vector<float>>();
+    expected.insert(expected.end(), values.begin(), values.end());
+  }
+  EXPECT_LE(worst_difference(logits, expected), 1e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, TinyMoe, testing::Values("tiny-qwen3-moe", "tiny-mixtral"));
+
+TEST(LlamaTinyRandom, GreedyIdsAndTopLogits) {
+  SLUICE_REQUIRE_SHARED();
+  const json golden = read_json("data/derived/llama-2-tiny-random.golden.json");
+  const auto ids = golden["greedy_ids"].get<std::vector<int32_t>>();
+  ModelRunner runner(shared_path("data/weights/gguf/llama-2-tiny-random.gguf"), {});
+  EXPECT_EQ(runner.greedy({ids[0]}, static_cast<int64_t>(ids.size()) - 1), ids);
+  const auto logits = runner.all_logits(ids);
+  const auto vocab = static_cast<size_t>(runner.spec().vocab);
+  ASSERT_FALSE(golden["top5"].empty());
+  for (size_t row = 0; row < golden["top5"].size(); ++row) {
+    for (const json& entry : golden["top5"][row]) {
+      EXPECT_NEAR(logits[row * vocab + entry[0].get<size_t>()], entry[1].get<float>(), 1e-3);
+    }
+  }
+}
+
+TEST(DemoModel, MatchesItsReference) {
+  SLUICE_REQUIRE_SHARED();
+  const json golden = read_json("demo-model/expected.json");
+  const auto prompt = golden["prompt_ids"].get<std::vector<int32_t>>();
+  auto tokens = prompt;
+  for (const int32_t id : golden["greedy_ids"]) tokens.push_back(id);
+  ModelRunner runner(shared_path("demo-model"), {.n_threads = 2});
+  EXPECT_EQ(runner.greedy(prompt, static_cast<int64_t>(tokens.size() - prompt.size())), tokens);
+
+  size_t n_routes = 0;
+  runner.model().set_route_observer(
+      [&](int64_t layer, size_t, int64_t position, std::span<const int32_t> experts, std::span<const float>) {
+        const json& route = golden["routes"][static_cast<size_t>(layer)][static_cast<size_t>(position)];
+        EXPECT_EQ(route.get<std::vector<int32_t>>(), std::vector<int32_t>(experts.begin(), experts.end()));
+        ++n_routes;
+      });
+  const auto logits = runner.all_logits(tokens);
+  EXPECT_EQ(n_routes, golden["routes"].size() * tokens.size());
+  const auto vocab = static_cast<size_t>(runner.spec().vocab);
+  ASSERT_EQ(golden["top8"].size(), tokens.size());
+  for (size_t row = 0; row < tokens.size(); ++row) {
+    for (const json& entry : golden["top8"][row]) {
+      EXPECT_NEAR(logits[row * vocab + entry[0].get<size_t>()], entry[1].get<float>(), 1e-3);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::test
