@@ -1,0 +1,17 @@
+// The byte-level alphabet of GPT-2: vocabularies are written in JSON, so each byte stands there as one
+// printable character (a blank as U+0120, "Ġ"). Inside, tokenizers keep the bytes themselves.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sluice {
+
+// The bytes that `written` stands for; `written` itself when it has a character outside the alphabet, as
+// added tokens may.
+std::string bytes_of_written(std::string_view written);
+
+// How a byte-level vocabulary writes `bytes`.
+std::string written_of_bytes(std::string_view bytes);
+
+}  // namespace sluice
