@@ -15,9 +15,11 @@ enum class ActivationFormat : uint8_t { kDefault, kF32 };  // default: what each
 struct EngineOptions {
   std::string model = "demo";  // directory, GGUF file, name in the Hugging Face cache, or "demo"
   std::string ram = "auto";    // ceiling on the whole process: "6G", "50%" of the machine or cgroup, "auto"
-  std::string weights;         // bound on the weight store alone: "4G", "50%" of the weights; empty: none
+  std::string weights;         // bound on the weight store alone: "4G", "50%" of the weights, "min" for the
+                               // least that works; empty: none
   int64_t n_ctx = 0;           // context in tokens; 0: what the model was trained for, at most 4096
   int64_t n_sequences = 1;     // sessions alive at once; each may hold what Engine::load() reserves
+  int64_t logit_rows = 0;      // rows of logits that a pass may hand to sinks; 0: one per session
   int n_threads = 0;           // 0: the CPUs that this process may use
   int64_t prefill_chunk = 0;   // tokens per forward pass of a prompt; 0: chosen from the budget
   KvFormat kv = KvFormat::kF16;

@@ -25,7 +25,8 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
       add_capped(add_capped(request.process_bytes, request.margin_bytes), request.kv_bytes);
   const int64_t smallest_chunk = request.chunk > 0 ? request.chunk : kChunks.back();
   const uint64_t least =
-      add_capped(add_capped(fixed, request.scratch_bytes(smallest_chunk)), request.weights.minimum);
+      std::max(request.peak_bytes,
+               add_capped(add_capped(fixed, request.scratch_bytes(smallest_chunk)), request.weights.minimum));
   MemoryPlan plan;
   plan.smallest_ram = least > UINT64_MAX - kMiB ? UINT64_MAX : div_up(least, kMiB) * kMiB;
   if (request.ram_bytes < plan.smallest_ram) return plan;

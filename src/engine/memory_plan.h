@@ -15,6 +15,7 @@ struct MemoryRequest {
   uint64_t ram_bytes = 0;              // the ceiling for the whole process
   uint64_t process_bytes = 0;          // resident before the model is loaded
   uint64_t margin_bytes = 0;           // what the process still grows by beside the accounts below
+  uint64_t peak_bytes = 0;             // the process has been this large already
   uint64_t kv_bytes = 0;               // of all sequences at their full reserve
   StoreNeeds weights;                  // what the store could use
   uint64_t weight_limit = UINT64_MAX;  // --weights

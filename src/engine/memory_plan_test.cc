@@ -15,6 +15,7 @@ MemoryRequest request_of(uint64_t ram) {
   return {.ram_bytes = ram,
           .process_bytes = 20 * kMiB,
           .margin_bytes = 10 * kMiB,
+          .peak_bytes = 25 * kMiB,
           .kv_bytes = 100 * kMiB,
           .weights = {.all = 4 * kGiB, .minimum = 64 * kMiB, .one_token = 128 * kMiB},
           .weight_limit = UINT64_MAX,
@@ -36,6 +37,7 @@ TEST(MemoryPlan, TheSmallestThatIsNamedFitsAndOneByteLessDoesNot) {
     request.kv_bytes = *rc::gen::inRange<uint64_t>(0, 2 * kGiB);
     request.weights.minimum = *rc::gen::inRange<uint64_t>(0, 1 * kGiB);
     request.chunk = *rc::gen::element<int64_t>(0, 1, 100);
+    request.peak_bytes = *rc::gen::inRange<uint64_t>(0, 2 * kGiB);
     const uint64_t smallest = plan_memory(request).smallest_ram;
     request.ram_bytes = smallest;
     const MemoryPlan plan = plan_memory(request);

@@ -1,0 +1,383 @@
+#include "sluice/engine.h"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/align.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/units.h"
+#include "engine/engine_impl.h"
+#include "hub/model_path.h"
+#include "platform/clock.h"
+#include "platform/cpu_features.h"
+#include "platform/memory_info.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kDefaultContext = 4096;
+
+// Memory that is freed must leave the process, or --ram would be a wish: few arenas, large blocks mapped one
+// by one, free tops returned early.
+void bound_malloc() {
+#ifdef __GLIBC__
+  mallopt(M_ARENA_MAX, 2);
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+#endif
+}
+
+void trim_malloc() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
+KvType kv_type(KvFormat format) {
+  switch (format) {
+    case KvFormat::kF32:
+      return KvType::kF32;
+    case KvFormat::kF16:
+      return KvType::kF16;
+    case KvFormat::kBF16:
+      return KvType::kBF16;
+  }
+  return KvType::kF16;
+}
+
+IoChoice io_choice(const std::string& name) {
+  if (name == "auto") return IoChoice::kAuto;
+  if (name == "direct") return IoChoice::kDirect;
+  if (name == "buffered") return IoChoice::kBuffered;
+  throw_error(ErrorKind::kInvalid, "--io %s: choose auto, direct or buffered", printable(name).c_str());
+}
+
+void check_options(const EngineOptions& options) {
+  const auto check = [](int64_t value, int64_t low, int64_t high, const char* name) {
+    if (value < low || value > high)
+      throw_error(ErrorKind::kInvalid, "%s %lld is outside %lld to %lld", name, static_cast<long long>(value),
+                  static_cast<long long>(low), static_cast<long long>(high));
+  };
+  check(options.n_ctx, 0, int64_t{1} << 24, "--ctx");
+  check(options.n_threads, 0, 1024, "--threads");
+  check(options.prefill_chunk, 0, 65536, "--chunk");
+  check(options.n_sequences, 1, 4096, "number of sequences");
+}
+
+std::string describe_encodings(const std::vector<EncodingShare>& shares) {
+  uint64_t all = 0;
+  for (const EncodingShare& share : shares) all += share.bytes;
+  std::string text;
+  for (const EncodingShare& share : shares) {
+    if (!text.empty()) text += ", ";
+    text += encoding_info(share.encoding).name;
+    if (shares.size() == 1) break;
+    text += format_string(" %.3g %%", 100.0 * static_cast<double>(share.bytes) / static_cast<double>(all));
+  }
+  return text;
+}
+
+ModelInfo describe(const Checkpoint& checkpoint, const Model& model) {
+  const ModelSpec& spec = model.spec();
+  const std::vector<EncodingShare> shares = model.encodings();
+  ModelInfo info;
+  info.path = checkpoint.path();
+  info.family = checkpoint.family() == CheckpointFamily::kGguf ? "GGUF" : "Hugging Face";
+  info.architecture = spec.architecture;
+  info.encodings = describe_encodings(shares);
+  info.n_layers = spec.n_layers;
+  info.hidden = spec.hidden;
+  info.n_heads = spec.n_heads;
+  info.n_kv_heads = spec.n_kv_heads;
+  info.head_dim = spec.head_dim;
+  info.vocab = spec.vocab;
+  info.n_experts = spec.n_experts;
+  info.n_experts_per_token = spec.n_experts_per_token;
+  info.trained_context = spec.trained_context;
+  for (const EncodingShare& share : shares) info.n_parameters += static_cast<int64_t>(share.weights);
+  info.file_bytes = checkpoint.total_bytes();
+  info.bytes_per_token = model.bytes_per_token();
+  info.kv_bytes_per_token = model.needs().kv_bytes_per_token;
+  return info;
+}
+
+// The ids that end an answer, from the tokenizer and from config.json, where a model without a tokenizer has
+// them.
+std::vector<int32_t> find_end_tokens(const TextAssets& text, const Checkpoint& checkpoint, int64_t vocab) {
+  std::vector<int32_t> ids;
+  if (text.tokenizer) ids = text.tokenizer->end_ids();
+  if (checkpoint.family() == CheckpointFamily::kHuggingFace) {
+    const nlohmann::ordered_json& config = checkpoint.config();
+    const auto add = [&](const nlohmann::ordered_json& id) {
+      if (id.is_number_integer() && id >= 0 && id < vocab) ids.push_back(id.get<int32_t>());
+    };
+    const auto found = config.find("eos_token_id");
+    if (found != config.end() && found->is_array()) {
+      for (const auto& id : *found) add(id);
+    } else if (found != config.end()) {
+      add(*found);
+    }
+  }
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+}  // namespace
+
+Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options) {
+  check_options(options);
+  bound_malloc();
+  checkpoint = Checkpoint::open(resolve_model(options.model));
+  text = load_text_assets(*checkpoint);
+  pool = std::make_unique<ThreadPool>(options.n_threads > 0 ? options.n_threads : physical_cpu_count());
+  compute = {.table = &kernel_table(options.isa),
+             .pool = pool.get(),
+             .f32_activations = options.activations == ActivationFormat::kF32};
+
+  ModelOptions model_options;
+  model_options.compute = compute;
+  model_options.store.io = io_choice(options.io);
+  model_options.store.policy = options.cache_policy;
+  make_cache_policy(options.cache_policy);  // refuses unknown names now rather than while loading
+  model_options.kv_type = kv_type(options.kv);
+  model = std::make_unique<Model>(checkpoint, model_options);
+  info = describe(*checkpoint, *model);
+
+  const int64_t trained = info.trained_context > 0 ? info.trained_context : kDefaultContext;
+  session_context.n_ctx = options.n_ctx > 0 ? options.n_ctx : std::min(trained, kDefaultContext);
+  session_context.vocab = info.vocab;
+  session_context.tokenizer = text.tokenizer.get();
+  session_context.end_tokens = find_end_tokens(text, *checkpoint, info.vocab);
+  if (info.trained_context > 0 && session_context.n_ctx > info.trained_context)
+    warnings.push_back(format_string(
+        "the context of %lld tokens is longer than the %lld that the model was trained for",
+        static_cast<long long>(session_context.n_ctx), static_cast<long long>(info.trained_context)));
+  if (text.tokenizer && static_cast<int64_t>(text.tokenizer->vocab_size()) > info.vocab)
+    warnings.push_back(format_string("the tokenizer has %zu tokens, the model only %lld",
+                                     text.tokenizer->vocab_size(), static_cast<long long>(info.vocab)));
+  trim_malloc();
+}
+
+MemoryRequest Engine::Impl::memory_request(uint64_t ram, int64_t reserve_tokens) const {
+  const ModelNeeds needs = model->needs();
+  const int64_t tokens =
+      reserve_tokens > 0 ? std::min(reserve_tokens, session_context.n_ctx) : session_context.n_ctx;
+  const uint64_t held = round_up(static_cast<uint64_t>(tokens), static_cast<uint64_t>(kKvBlockTokens));
+  const int64_t rows = std::max(options.n_sequences, options.logit_rows);
+  MemoryRequest request;
+  request.ram_bytes = ram;
+  request.process_bytes = resident_bytes();
+  request.margin_bytes = margin_bytes(pool->size());
+  request.peak_bytes = peak_resident_bytes();
+  request.kv_bytes = held * needs.kv_bytes_per_token * static_cast<uint64_t>(options.n_sequences);
+  request.weights = needs.weights;
+  request.weight_limit = parse_weights(options.weights, needs.weights);
+  request.chunk = options.prefill_chunk;
+  request.scratch_bytes = [this, rows](int64_t n) { return model->scratch_bytes(n, rows); };
+  if (request.weight_limit < needs.weights.minimum)
+    throw_error(ErrorKind::kNoMemory, "--weights %s is too small for this model: it needs at least %s (min)",
+                options.weights.c_str(), mebibytes(needs.weights.minimum).c_str());
+  return request;
+}
+
+void Engine::Impl::load(int64_t reserve_tokens, const Progress& progress) {
+  SLUICE_CHECK(!loaded);
+  const double start = monotonic_seconds();
+  ram_bytes = parse_ram(options.ram, memory_info(), resident_bytes());
+  const MemoryRequest request = memory_request(ram_bytes, reserve_tokens);
+  const MemoryPlan plan = plan_memory(request);
+  if (!plan.fits) {
+    throw_error(ErrorKind::kNoMemory,
+                "--ram %s (%s) is too small: this run needs at least --ram %s (weights %s, KV cache %s, the "
+                "program and scratch the rest), and %s to keep everything in memory",
+                options.ram.c_str(), format_bytes(ram_bytes).c_str(), mebibytes(plan.smallest_ram).c_str(),
+                format_bytes(request.weights.minimum).c_str(), format_bytes(request.kv_bytes).c_str(),
+                mebibytes(plan.smallest_ram - request.weights.minimum + request.weights.all).c_str());
+  }
+  chunk = plan.chunk;
+  logit_rows = std::clamp<int64_t>(options.logit_rows, 1, chunk);
+  if (plan.weight_bytes < request.weights.one_token)
+    warnings.push_back(format_string(
+        "%s for weights hold less than the experts of one token (%s): the expert cache cannot hit",
+        format_bytes(plan.weight_bytes).c_str(), format_bytes(request.weights.one_token).c_str()));
+
+  budget = std::make_unique<MemoryBudget>(plan.budget_bytes);
+  model->set_max_batch_tokens(chunk);
+  model->load(plan.weight_bytes, *budget, progress);
+  trim_malloc();
+  loaded = true;
+  load_seconds = monotonic_seconds() - start;
+}
+
+// Who takes part in the next pass and with how many tokens: sessions that generate come first with one each,
+// prompts share the rest evenly.
+std::vector<Engine::Impl::Share> Engine::Impl::divide(std::span<Session* const> sessions) {
+  std::vector<Session::Impl*> prompts;
+  std::vector<Share> shares;
+  int64_t room = chunk;
+  for (size_t i = 0; i < sessions.size(); ++i) {
+    Session::Impl* session = sessions[(turn + i) % sessions.size()]->impl_.get();
+    if (!session->ready()) continue;
+    if (!session->decoding()) {
+      prompts.push_back(session);
+    } else if (room > 0) {
+      shares.push_back({session, 1, true});
+      --room;
+    }
+  }
+  for (size_t i = 0; i < prompts.size() && room > 0; ++i) {
+    Session::Impl* session = prompts[i];
+    const auto left = static_cast<int64_t>(prompts.size() - i);
+    int64_t n = std::min(static_cast<int64_t>(session->pending().size()), std::max<int64_t>(room / left, 1));
+    if (session->sink) n = std::min(n, logit_rows);
+    shares.push_back({session, n, false});
+    room -= n;
+  }
+  ++turn;
+  return shares;
+}
+
+// A mixed pass counts for both kinds of work, in proportion to its rows.
+void Engine::Impl::account(std::span<const Share> shares, double seconds) {
+  uint64_t n_prompt = 0;
+  uint64_t n_decode = 0;
+  for (const Share& share : shares) {
+    uint64_t& n = share.decoding ? n_decode : n_prompt;
+    n += static_cast<uint64_t>(share.n_tokens);
+  }
+  const double per_row = seconds / static_cast<double>(n_prompt + n_decode);
+  prefill_tokens += n_prompt;
+  decode_tokens += n_decode;
+  prefill_seconds += per_row * static_cast<double>(n_prompt);
+  decode_seconds += per_row * static_cast<double>(n_decode);
+}
+
+size_t Engine::Impl::step(std::span<Session* const> sessions) {
+  SLUICE_CHECK(loaded);
+  const std::vector<Share> shares = divide(sessions);
+  if (shares.empty()) return 0;
+  std::vector<BatchItem> batch;
+  for (const Share& share : shares) {
+    const Session::Impl& session = *share.session;
+    const std::span<const int32_t> pending = session.pending();
+    const auto n = static_cast<size_t>(share.n_tokens);
+    LogitsWanted wanted =
+        n == pending.size() && session.wants_sample() ? LogitsWanted::kLast : LogitsWanted::kNone;
+    if (session.sink) wanted = LogitsWanted::kAll;
+    batch.push_back({session.state.get(), pending.first(n), wanted});
+  }
+
+  const double start = monotonic_seconds();
+  std::span<const float> logits = model->forward(batch);
+  account(shares, monotonic_seconds() - start);
+
+  // One session's failure must not take the others' logits with it.
+  std::exception_ptr failure;
+  for (size_t i = 0; i < shares.size(); ++i) {
+    const size_t n_rows = batch[i].logits == LogitsWanted::kAll    ? batch[i].tokens.size()
+                          : batch[i].logits == LogitsWanted::kLast ? 1
+                                                                   : 0;
+    const std::span<const float> own = logits.first(n_rows * static_cast<size_t>(info.vocab));
+    logits = logits.subspan(own.size());
+    try {
+      shares[i].session->accept(own);
+    } catch (...) {
+      shares[i].session->running = false;
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+  return shares.size();
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
+  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(options)));
+}
+
+void Engine::load(int64_t reserve_tokens, const Progress& progress) { impl_->load(reserve_tokens, progress); }
+
+MemoryOutlook Engine::outlook(uint64_t ram_bytes, int64_t reserve_tokens) const {
+  const MemoryRequest request = impl_->memory_request(ram_bytes, reserve_tokens);
+  const MemoryPlan plan = plan_memory(request);
+  MemoryOutlook outlook;
+  outlook.ram_bytes = ram_bytes;
+  outlook.smallest_ram = plan.smallest_ram;
+  outlook.one_token_ram = plan.smallest_ram - request.weights.minimum + request.weights.one_token;
+  outlook.comfortable_ram = plan.smallest_ram - request.weights.minimum + request.weights.all;
+  outlook.fits = plan.fits;
+  if (!plan.fits) return outlook;
+  const StoreStats store = impl_->model->plan(plan.weight_bytes);
+  outlook.prefill_chunk = plan.chunk;
+  outlook.process_bytes = request.process_bytes + request.margin_bytes;
+  outlook.kv_bytes = request.kv_bytes;
+  outlook.scratch_bytes = plan.scratch_bytes;
+  outlook.weight_bytes = std::min(plan.weight_bytes, request.weights.all);
+  outlook.pinned_bytes = store.pinned_bytes;
+  outlook.cache_bytes = store.cache_bytes;
+  outlook.ring_bytes = store.ring_bytes;
+  outlook.streamed_bytes = store.streamed_bytes;
+  return outlook;
+}
+
+const ModelInfo& Engine::info() const noexcept { return impl_->info; }
+int64_t Engine::n_ctx() const noexcept { return impl_->session_context.n_ctx; }
+std::vector<std::string> Engine::warnings() const { return impl_->warnings; }
+
+EngineStats Engine::stats() const {
+  const Impl& e = *impl_;
+  const StoreStats store = e.model->store_stats();
+  EngineStats stats;
+  stats.budget_bytes = e.ram_bytes;
+  stats.resident_bytes = sluice::resident_bytes();
+  stats.peak_resident_bytes = sluice::peak_resident_bytes();
+  stats.pinned_bytes = store.pinned_bytes;
+  stats.cache_bytes = store.cache_bytes;
+  stats.ring_bytes = store.ring_bytes;
+  stats.streamed_bytes = store.streamed_bytes;
+  if (e.budget) {
+    stats.kv_bytes = e.budget->used(MemoryUse::kKvCache);
+    stats.scratch_bytes = e.budget->used(MemoryUse::kScratch);
+  }
+  stats.bytes_read = store.bytes_read;
+  stats.reads = store.reads;
+  stats.stall_seconds = static_cast<double>(store.stall_ns) * 1e-9;
+  stats.hits = store.hits;
+  stats.misses = store.misses;
+  stats.evictions = store.evictions;
+  stats.wasted_bytes = store.wasted_bytes;
+  stats.prefill_tokens = e.prefill_tokens;
+  stats.decode_tokens = e.decode_tokens;
+  stats.prefill_seconds = e.prefill_seconds;
+  stats.decode_seconds = e.decode_seconds;
+  stats.load_seconds = e.load_seconds;
+  stats.io = e.model->describe_io();
+  stats.kernels = kernel_isa(*e.compute.table);
+  stats.n_threads = e.pool->size();
+  return stats;
+}
+
+std::unique_ptr<Session> Engine::new_session() {
+  SLUICE_CHECK(impl_->loaded);
+  return std::unique_ptr<Session>(
+      new Session(std::make_unique<Session::Impl>(impl_->session_context, impl_->model->new_sequence())));
+}
+
+size_t Engine::step(std::span<Session* const> sessions) { return impl_->step(sessions); }
+
+void Engine::set_route_sink(RouteSink sink) {
+  if (!sink) return impl_->model->set_route_observer({});
+  impl_->model->set_route_observer(
+      [sink = std::move(sink)](int64_t layer, size_t, int64_t position, std::span<const int32_t> experts,
+                               std::span<const float> weights) { sink(layer, position, experts, weights); });
+}
+
+}  // namespace sluice

@@ -1,0 +1,59 @@
+// The inside of an Engine: the parts in the order in which they depend on each other.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/memory_plan.h"
+#include "engine/session_impl.h"
+#include "engine/text_assets.h"
+#include "format/checkpoint.h"
+#include "kernels/kernels.h"
+#include "model/model.h"
+#include "platform/memory_budget.h"
+#include "platform/thread_pool.h"
+#include "sluice/engine.h"
+
+namespace sluice {
+
+struct Engine::Impl {
+  explicit Impl(const EngineOptions& engine_options);
+
+  MemoryRequest memory_request(uint64_t ram_bytes, int64_t reserve_tokens) const;
+  void load(int64_t reserve_tokens, const Progress& progress);
+  size_t step(std::span<Session* const> sessions);
+
+  EngineOptions options;
+  std::shared_ptr<const Checkpoint> checkpoint;
+  TextAssets text;
+  std::unique_ptr<ThreadPool> pool;
+  Compute compute;
+  std::unique_ptr<MemoryBudget> budget;  // made by load()
+  std::unique_ptr<Model> model;
+  ModelInfo info;
+  SessionContext session_context;
+  std::vector<std::string> warnings;
+
+  uint64_t ram_bytes = 0;  // --ram as understood
+  int64_t chunk = 0;       // rows of one pass
+  int64_t logit_rows = 1;  // rows of one session that wants the logits of its prompt
+  bool loaded = false;
+
+  size_t turn = 0;  // which session is first when not all fit a pass
+  uint64_t prefill_tokens = 0, decode_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
+
+ private:
+  struct Share {
+    Session::Impl* session;
+    int64_t n_tokens;
+    bool decoding;
+  };
+  std::vector<Share> divide(std::span<Session* const> sessions);
+  void account(std::span<const Share> shares, double seconds);
+};
+
+}  // namespace sluice
