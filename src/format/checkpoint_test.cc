@@ -83,6 +83,7 @@ TEST(Checkpoint, OpensEverySafetensors) {
       {"data/derived/stories260K/hf", "llama", "model.embed_tokens.weight", {512, 64}},
       {"data/derived/moe/tiny-mixtral", "mixtral", "model.embed_tokens.weight", {}},
       {"data/derived/moe/tiny-qwen3-moe", "qwen3_moe", "model.embed_tokens.weight", {}},
+      {"data/weights/hf-tiny-model", "tiny_test", "model.embed_tokens.weight", {32, 8}},
       {"demo-model", "qwen3_moe", "model.embed_tokens.weight", {}},
   };
   for (const SafetensorsCase& c : kCases) {

@@ -215,7 +215,8 @@ class GgufReader {
 
   GgufValue read_array() {
     const GgufType type = take_type();
-    if (type == GgufType::kArray) cursor_.unsupported("arrays of arrays are not read");
+    if (type == GgufType::kArray)
+      cursor_.unsupported("holds an array of arrays, which no known key does; convert the model again");
     const uint64_t count = take_count("array length", scalar_bytes(type));
     n_array_elements_ += count;
     if (n_array_elements_ > kMaxArrayElements) {

@@ -42,17 +42,18 @@ Extent measure(std::string_view text) {
 
 nlohmann::ordered_json parse_json(std::string_view text, const std::string& where, const JsonLimits& limits) {
   if (text.size() > limits.bytes) {
-    throw_error(ErrorKind::kCorrupt, "%s: %zu bytes of JSON are more than the %" PRIu64 " that are read",
+    throw_error(ErrorKind::kCorrupt,
+                "%s: %zu bytes of JSON are more than the %" PRIu64 " that are read; download the file again",
                 where.c_str(), text.size(), limits.bytes);
   }
   const Extent extent = measure(text);
   if (extent.depth > limits.depth) {
-    throw_error(ErrorKind::kCorrupt, "%s: JSON nested %zu deep; at most %zu is read", where.c_str(),
-                extent.depth, limits.depth);
+    throw_error(ErrorKind::kCorrupt, "%s: JSON nested %zu deep; at most %zu is read; download the file again",
+                where.c_str(), extent.depth, limits.depth);
   }
   if (extent.keys > limits.keys) {
-    throw_error(ErrorKind::kCorrupt, "%s: %zu keys; at most %zu are read", where.c_str(), extent.keys,
-                limits.keys);
+    throw_error(ErrorKind::kCorrupt, "%s: %zu keys; at most %zu are read; download the file again",
+                where.c_str(), extent.keys, limits.keys);
   }
   try {
     return nlohmann::ordered_json::parse(text);
@@ -61,7 +62,8 @@ nlohmann::ordered_json parse_json(std::string_view text, const std::string& wher
     // users.
     std::string_view reason = e.what();
     if (const size_t end = reason.find("] "); end != std::string_view::npos) reason.remove_prefix(end + 2);
-    throw_error(ErrorKind::kCorrupt, "%s: not valid JSON: %s", where.c_str(), printable(reason, 200).c_str());
+    throw_error(ErrorKind::kCorrupt, "%s: not valid JSON: %s; download the file again", where.c_str(),
+                printable(reason, 200).c_str());
   }
 }
 

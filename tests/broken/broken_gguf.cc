@@ -192,7 +192,7 @@ void add_metadata(Collection* out) {
   out->add_entry("string-beyond-file", entry("odd", kString, {u64(100'000), "x"}), kCorrupt,
                  {"key 'odd'", "ends"});
   out->add_entry("array-of-arrays", entry("odd", kArray, {u32(kArray), u64(1), u32(kU32), u64(0)}),
-                 kUnsupported, {"key 'odd'", "arrays of arrays"});
+                 kUnsupported, {"key 'odd'", "array of arrays"});
   out->add_entry("array-length-overflow", entry("odd", kArray, {u32(kU32), u64(UINT64_MAX)}), kCorrupt,
                  {"key 'odd'", "array length"});
   out->add_entry("array-of-strings-too-long", entry("odd", kArray, {u32(kString), u64(1 << 20)}), kCorrupt,
