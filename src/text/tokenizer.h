@@ -16,6 +16,7 @@
 
 namespace sluice {
 
+class GgufMetadata;     // format/gguf.h
 struct TokenizerParts;  // tokenizer_parts.h
 
 struct EncodeOptions {
@@ -130,6 +131,11 @@ struct GgufVocabulary {
   std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
 };
 std::shared_ptr<const Tokenizer> load_tokenizer_gguf(const GgufVocabulary& vocabulary,
+                                                     const std::string& where = "GGUF");
+
+// From an opened GGUF file. kNotFound when it has no tokenizer.
+GgufVocabulary gguf_vocabulary(const GgufMetadata& metadata, const std::string& where = "GGUF");
+std::shared_ptr<const Tokenizer> load_tokenizer_gguf(const GgufMetadata& metadata,
                                                      const std::string& where = "GGUF");
 
 // SentencePiece's tokenizer.model: a protobuf with a BPE or Unigram model.

@@ -9,6 +9,7 @@
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_json_steps.h"
 #include "text/tokenizer_json_value.h"
+#include "text/tokenizer_loaders.h"
 #include "text/tokenizer_parts.h"
 
 namespace sluice {
@@ -179,18 +180,21 @@ class JsonLoader {
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> load_tokenizer_json(std::string_view json, std::string_view config_json,
-                                                     const std::string& where) {
+std::unique_ptr<TokenizerParts> make_json_parts(std::string_view json, const TokenizerConfig& config,
+                                                const std::string& where) {
   auto parts = std::make_unique<TokenizerParts>();
-  {
-    const JsonDocument document(json, where);
-    JsonLoader(document.root(), where, parts.get()).load();
-  }
-  const TokenizerConfig config = parse_tokenizer_config(config_json);
+  const JsonDocument document(json, where);
+  JsonLoader(document.root(), where, parts.get()).load();
   for (const AddedToken& token : config.added) {
     if (parts->vocabulary.find(token.content) < 0) add_token(token, where, parts.get());
   }
   apply_tokenizer_config(config, parts.get());
+  return parts;
+}
+
+std::shared_ptr<const Tokenizer> load_tokenizer_json(std::string_view json, std::string_view config_json,
+                                                     const std::string& where) {
+  auto parts = make_json_parts(json, parse_tokenizer_config(config_json), where);
   finish_parts(where, parts.get());
   return std::make_shared<Tokenizer>(std::move(parts));
 }

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_loaders.h"
 #include "text/tokenizer_parts.h"
 #include "text/tokenizer_spm.h"
 
@@ -154,7 +155,7 @@ void read_normalizer_spec(std::string_view message, const std::string& where, Sp
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> load_sentencepiece(std::string_view bytes, const std::string& where) {
+std::unique_ptr<TokenizerParts> make_sentencepiece_parts(std::string_view bytes, const std::string& where) {
   SpmModel model;
   model.unigram = true;  // the defaults of the format
   model.collapse_blanks = true;
@@ -167,7 +168,11 @@ std::shared_ptr<const Tokenizer> load_sentencepiece(std::string_view bytes, cons
     if (reader.is(3, Wire::kBytes)) read_normalizer_spec(reader.bytes, where, &model);
   }
   model.add_bos = true;
-  auto parts = make_spm_parts(model, where);
+  return make_spm_parts(model, where);
+}
+
+std::shared_ptr<const Tokenizer> load_sentencepiece(std::string_view bytes, const std::string& where) {
+  auto parts = make_sentencepiece_parts(bytes, where);
   finish_parts(where, parts.get());
   return std::make_shared<Tokenizer>(std::move(parts));
 }

@@ -1,5 +1,6 @@
 // Loads tiktoken rank files (https://github.com/openai/tiktoken): "<base64 of the bytes> <rank>" on each
 // line. The rank is the id, and two tokens join when their bytes together are a token, lowest rank first.
+#include <algorithm>
 #include <charconv>
 #include <numeric>
 #include <utility>
@@ -7,8 +8,8 @@
 #include "base/error.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_base64.h"
+#include "text/tokenizer_loaders.h"
 #include "text/tokenizer_parts.h"
-#include "text/tokenizer_tiktoken.h"
 
 namespace sluice {
 namespace {
@@ -45,9 +46,9 @@ bool looks_like_rank_file(std::string_view bytes) {
          line.substr(blank + 1).find_first_not_of("0123456789\r") == line.npos;
 }
 
-std::shared_ptr<const Tokenizer> load_tiktoken(std::string_view bytes, std::string_view pattern,
-                                               const std::map<std::string, int32_t>& specials,
-                                               const std::string& where) {
+std::unique_ptr<TokenizerParts> make_tiktoken_parts(std::string_view bytes, std::string_view pattern,
+                                                    const std::map<std::string, int32_t>& specials,
+                                                    const std::string& where) {
   auto parts = std::make_unique<TokenizerParts>();
   if (!add_named_pretokenizer(pattern, &parts->pretokenizer)) {
     throw_error(ErrorKind::kUnsupported, "%s: pre-tokenizer \"%s\" is not known", where.c_str(),
@@ -90,6 +91,44 @@ std::shared_ptr<const Tokenizer> load_tiktoken(std::string_view bytes, std::stri
   parts->eos = id_of("<|end_of_text|>");
   if (!parts->eos) parts->eos = id_of("<|endoftext|>");
   if (parts->bos) parts->prefix.push_back(*parts->bos);
+  return parts;
+}
+
+std::unique_ptr<TokenizerParts> make_llama_tiktoken_parts(std::string_view bytes, const std::string& where) {
+  constexpr int32_t kLlama4Ranks = 200000;
+  const auto n_ranks =
+      static_cast<int32_t>(std::count(bytes.begin(), bytes.end(), '\n')) + !bytes.ends_with('\n');
+  std::map<std::string, int32_t> specials;
+  if (n_ranks < kLlama4Ranks) {
+    const char* const names[] = {"<|begin_of_text|>",
+                                 "<|end_of_text|>",
+                                 "<|reserved_special_token_0|>",
+                                 "<|reserved_special_token_1|>",
+                                 "<|finetune_right_pad_id|>",
+                                 "<|reserved_special_token_2|>",
+                                 "<|start_header_id|>",
+                                 "<|end_header_id|>",
+                                 "<|eom_id|>",
+                                 "<|eot_id|>",
+                                 "<|python_tag|>"};
+    int32_t id = n_ranks;
+    for (const char* name : names) specials[name] = id++;
+    for (int n = 3; id < n_ranks + 256; ++n)
+      specials["<|reserved_special_token_" + std::to_string(n) + "|>"] = id++;
+    return make_tiktoken_parts(bytes, "llama-bpe", specials, where);
+  }
+  const char* const names[] = {"<|begin_of_text|>", "<|end_of_text|>",  "<|fim_prefix|>", "<|fim_middle|>",
+                               "<|fim_suffix|>",    "<|header_start|>", "<|header_end|>", "<|eom|>",
+                               "<|eot|>",           "<|step|>"};
+  int32_t id = n_ranks;
+  for (const char* name : names) specials[name] = id++;
+  return make_tiktoken_parts(bytes, "llama4", specials, where);
+}
+
+std::shared_ptr<const Tokenizer> load_tiktoken(std::string_view bytes, std::string_view pattern,
+                                               const std::map<std::string, int32_t>& specials,
+                                               const std::string& where) {
+  auto parts = make_tiktoken_parts(bytes, pattern, specials, where);
   finish_parts(where, parts.get());
   return std::make_shared<Tokenizer>(std::move(parts));
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,13 @@ std::vector<int32_t> parse_ids(std::string_view text) {
     ids.push_back(id);
     i = static_cast<size_t>(end - text.data());
   }
+  return ids;
+}
+
+std::vector<int32_t> json_ids(const JsonObject& object, const char* name) {
+  std::vector<int32_t> ids;
+  const JsonArray array = json_array(object, name).value();
+  for (const auto id : array) ids.push_back(static_cast<int32_t>(as_json_integer(id, name)));
   return ids;
 }
 
@@ -128,6 +136,137 @@ TEST(TokenizerVectors, Llama2SentencePiece) {
   SLUICE_REQUIRE_SHARED();
   const auto tokenizer = load_sentencepiece(read_file(shared_path("data/tokenizers/llama2/tokenizer.model")));
   expect_vectors(*tokenizer, llama_cpp_vectors("llama-spm"), 46);
+}
+
+// The fields of a CSV file with quotes, row by row.
+std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
+  std::vector<std::vector<std::string>> rows(1);
+  std::string field;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') {
+      if (quoted && i + 1 < text.size() && text[i + 1] == '"')
+        field += text[i++];
+      else
+        quoted = !quoted;
+    } else if (!quoted && (c == ',' || c == '\n')) {
+      rows.back().push_back(std::move(field));
+      field.clear();
+      if (c == '\n') rows.emplace_back();
+    } else {
+      field += c;
+    }
+  }
+  if (field.empty() && rows.back().empty())
+    rows.pop_back();
+  else
+    rows.back().push_back(field);
+  return rows;
+}
+
+void expect_tiktoken_vectors(const std::string& name, size_t n_expected) {
+  const auto tokenizer =
+      load_tiktoken(read_file(shared_path("data/tokenizers/tiktoken/" + name + "_base.tiktoken")), name);
+  std::vector<Vector> vectors;
+  for (const auto& row :
+       parse_csv(read_file(shared_path("data/tokenizers/tiktoken/" + name + "_base_encodings.csv")))) {
+    if (row.at(0) == "input") continue;
+    vectors.push_back({row[0], parse_ids(row.at(1))});
+  }
+  expect_vectors(*tokenizer, vectors, n_expected);
+}
+
+TEST(TokenizerVectors, TiktokenCl100k) {
+  SLUICE_REQUIRE_SHARED();
+  expect_tiktoken_vectors("cl100k", 423);
+}
+
+TEST(TokenizerVectors, TiktokenO200k) {
+  SLUICE_REQUIRE_SHARED();
+  expect_tiktoken_vectors("o200k", 421);
+}
+
+// Rendered conversations, special tokens included, for each version of Mistral's tokenizer.
+TEST(TokenizerVectors, MistralSamples) {
+  SLUICE_REQUIRE_SHARED();
+  const std::map<std::string, std::string> models = {{"v1", "tokenizer.model.v1"},
+                                                     {"v2", "mistral_instruct_tokenizer_240216.model.v2"},
+                                                     {"v3", "mistral_instruct_tokenizer_240323.model.v3"}};
+  size_t n_samples = 0;
+  for (const auto& [version, file] : models) {
+    const auto tokenizer =
+        load_sentencepiece(read_file(shared_path("data/tokenizers/mistral/" + file)), file);
+    for (const auto& entry : std::filesystem::directory_iterator(shared_path("data/chat/mistral-samples"))) {
+      const auto tokens = entry.path() / ("tokens_" + version + ".json");
+      // That sample's ids and text contradict each other.
+      if (version == "v2" && entry.path().filename() == "parallel_calls") continue;
+      if (!std::filesystem::exists(tokens)) continue;
+      std::string text = read_file(entry.path() / ("text_" + version + ".txt"));
+      // The file shows pieces: blanks as U+2581 and a line feed as the piece of its byte.
+      for (size_t at; (at = text.find("\xE2\x96\x81")) != text.npos;) text.replace(at, 3, " ");
+      for (size_t at; (at = text.find("<0x0A>")) != text.npos;) text.replace(at, 6, "\n");
+      const EncodeOptions options = {EncodeOptions::AddSpecial::kNever, true, true};
+      EXPECT_EQ(tokenizer->encode(text, options), parse_ids(read_file(tokens))) << tokens;
+      ++n_samples;
+    }
+  }
+  EXPECT_EQ(n_samples, 12u);
+}
+
+TEST(TokenizerVectors, MistralModelsLoad) {
+  SLUICE_REQUIRE_SHARED();
+  size_t n_models = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(shared_path("data/tokenizers/mistral"))) {
+    const auto tokenizer = load_sentencepiece(read_file(entry.path()), entry.path());
+    const std::string text = "  Zoë wrote:\n\t\"naïve 🙂 \xE4\xBD\xA0\xE5\xA5\xBD\"  ";
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(text), true), text) << entry.path();
+    EXPECT_GE(tokenizer->vocab_size(), 32000u);
+    ++n_models;
+  }
+  EXPECT_EQ(n_models, 5u);
+}
+
+TEST(TokenizerVectors, Stories260K) {
+  SLUICE_REQUIRE_SHARED();
+  const std::string golden = read_file(shared_path("data/derived/stories260K/golden.json"));
+  const JsonDocument document(golden, "golden.json");
+  const auto cases = json_array(document.root(), "encode_cases");
+  ASSERT_TRUE(cases);
+  for (const char* file : {"stories260K-F32.gguf", "stories260K-F16.gguf"}) {
+    const auto tokenizer =
+        test::load_gguf_tokenizer(shared_path(std::string("data/derived/stories260K/") + file));
+    size_t n_cases = 0;
+    for (const auto value : *cases) {
+      const JsonObject item = as_json_object(value, "case");
+      const std::string text(*json_string(item, "text"));
+      const auto ids = json_ids(item, "ids");
+      EXPECT_EQ(tokenizer->encode(text, kBare), ids) << text;
+      EXPECT_EQ(tokenizer->decode(ids), text);
+      ++n_cases;
+    }
+    EXPECT_EQ(n_cases, 6u);
+    const auto greedy = json_ids(document.root(), "greedy_ids");
+    EXPECT_EQ(tokenizer->decode(greedy, true), *json_string(document.root(), "greedy_text"));
+  }
+}
+
+TEST(TokenizerVectors, DemoModel) {
+  SLUICE_REQUIRE_SHARED();
+  const auto tokenizer = load_tokenizer_directory(shared_path("demo-model"));
+  const std::string expected = read_file(shared_path("demo-model/expected.json"));
+  const JsonDocument document(expected, "expected.json");
+  const auto ids = json_ids(document.root(), "prompt_ids");
+  EXPECT_EQ(tokenizer->encode(*json_string(document.root(), "prompt")), ids);
+  EXPECT_EQ(tokenizer->eos(), 4093);
+  EXPECT_TRUE(tokenizer->is_end(4095));
+  size_t n_files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(shared_path("demo-model/eval"))) {
+    const std::string text = read_file(entry.path());
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(text), true), text) << entry.path();
+    ++n_files;
+  }
+  EXPECT_EQ(n_files, 4u);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "text/tokenizer_bytes.h"
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_json_value.h"
+#include "text/tokenizer_loaders.h"
 #include "text/tokenizer_parts.h"
 
 namespace sluice {
@@ -90,10 +91,11 @@ void add_named_specials(const TokenizerConfig& config, const std::string& where,
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> load_vocab_merges(std::string_view vocab_json, std::string_view merges_txt,
-                                                   std::string_view pattern,
-                                                   std::string_view added_tokens_json,
-                                                   std::string_view config_json, const std::string& where) {
+std::unique_ptr<TokenizerParts> make_vocab_merges_parts(std::string_view vocab_json,
+                                                        std::string_view merges_txt, std::string_view pattern,
+                                                        std::string_view added_tokens_json,
+                                                        const TokenizerConfig& config,
+                                                        const std::string& where) {
   auto parts = std::make_unique<TokenizerParts>();
   const auto named = add_named_pretokenizer(pattern, &parts->pretokenizer);
   if (!named) {
@@ -103,7 +105,6 @@ std::shared_ptr<const Tokenizer> load_vocab_merges(std::string_view vocab_json, 
   if (pattern == "qwen2") parts->normalizer.add(Normalizer::Form::kNfc);
   load_vocab(vocab_json, where, &parts->vocabulary);
   MergeTable merges = load_merges(merges_txt, parts->vocabulary);
-  const TokenizerConfig config = parse_tokenizer_config(config_json);
   add_tokens(config, added_tokens_json, where, parts.get());
   add_named_specials(config, where, parts.get());
   Bpe::Options options;
@@ -111,6 +112,15 @@ std::shared_ptr<const Tokenizer> load_vocab_merges(std::string_view vocab_json, 
   options.ignore_merges = named->ignores_merges;
   parts->model.emplace<Bpe>(parts->vocabulary, options, std::move(merges));
   apply_tokenizer_config(config, parts.get());
+  return parts;
+}
+
+std::shared_ptr<const Tokenizer> load_vocab_merges(std::string_view vocab_json, std::string_view merges_txt,
+                                                   std::string_view pattern,
+                                                   std::string_view added_tokens_json,
+                                                   std::string_view config_json, const std::string& where) {
+  auto parts = make_vocab_merges_parts(vocab_json, merges_txt, pattern, added_tokens_json,
+                                       parse_tokenizer_config(config_json), where);
   finish_parts(where, parts.get());
   return std::make_shared<Tokenizer>(std::move(parts));
 }
