@@ -70,6 +70,9 @@ struct MatmulTask {
 // All products in one parallel region, rows handed out in small blocks.
 void matmul(const Compute& compute, std::span<const MatmulTask> tasks);
 
+// The functions from here to store_kv() run on the caller's thread alone, so that a task of a parallel region
+// may call them.
+
 // out[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight, for `rows` rows of `cols`; in place if out == x.
 void rms_norm(const Compute& compute, const float* x, int64_t x_stride, const float* weight, float eps,
               float* out, int64_t out_stride, int64_t rows, int64_t cols);

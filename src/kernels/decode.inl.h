@@ -1,0 +1,461 @@
+// From the bytes of kLanes weight rows to one shape that the products share: blocks of 32 columns whose
+// integers lie transposed, lane r holding row r, so that a product needs no sum across lanes. Layouts in
+// prose: encoding/block_<name>.h. Not here: the products (dot.inl.h).
+//
+// A decoder has
+//   kRun             columns that share a scale: 32 or 16
+//   kHasMin          value = scale * q + min instead of scale * q
+//   kZeroShift       -1, or log2 of the zero point: value = scale * (q - (1 << kZeroShift))
+//   kIsWide          bytes use the whole range (else 0 to 127); its zero point is 128
+//   kUnit            columns that unit() decodes at once
+//   unit(rows, col, out)   out: kUnit / 32 blocks
+
+template <int kRunOf, bool kMin>
+struct PanelBlock {
+  static constexpr int kRuns = 32 / kRunOf;
+  I q[8];  // word j: columns 4j to 4j + 3; wide ones 128 less than unsigned where kWideIsSigned
+  F scale[kRuns];
+  F min[kRuns];
+};
+template <int kRunOf>
+struct PanelBlock<kRunOf, false> {
+  static constexpr int kRuns = 32 / kRunOf;
+  I q[8];
+  F scale[kRuns];
+};
+
+// kLanes rows of a weight; lanes beyond the last row repeat it.
+struct Rows {
+  const std::byte* plane[kMaxPlanes][kLanes];
+  EncodingParams params;
+};
+
+inline Rows rows_at(const MatmulArgs& w, int64_t first) {
+  Rows rows;
+  rows.params = w.params;
+  for (size_t p = 0; p < kMaxPlanes; ++p) {
+    for (int r = 0; r < kLanes; ++r) {
+      const int64_t row = first + r < w.rows ? first + r : w.rows - 1;
+      rows.plane[p][r] = w.plane[p] + static_cast<uint64_t>(row) * w.stride[p];
+    }
+  }
+  return rows;
+}
+
+inline I low_nibbles(I v) { return i_and(v, i_set(0x0f0f0f0f)); }
+inline I high_nibbles(I v) { return i_and(i_shr<4>(v), i_set(0x0f0f0f0f)); }
+// Bits kShift and kShift + 1 of each byte.
+template <int kShift>
+inline I crumbs(I v) {
+  return i_and(i_shr<kShift>(v), i_set(0x03030303));
+}
+// Bit kBit of each byte, as kTo.
+template <int kBit, int kTo>
+inline I one_bit(I v) {
+  if constexpr (kTo >= kBit)
+    return i_and(i_shl<kTo - kBit>(v), i_set(0x01010101u << kTo));
+  else
+    return i_and(i_shr<kBit - kTo>(v), i_set(0x01010101u << kTo));
+}
+// Byte k of each word as a float.
+template <int k>
+inline F u8_to_f(I v) {
+  return i_to_f(i_and(i_shr<8 * k>(v), i_set(0xff)));
+}
+template <int k>
+inline F s8_to_f(I v) {
+  return i_to_f(i_sar<24>(i_shl<24 - 8 * k>(v)));
+}
+// Bytes as wide decoders keep them, from unsigned or signed ones.
+inline I wide_from_unsigned(I v) {
+  if constexpr (kWideIsSigned) return i_xor(v, i_set(0x80808080));
+  return v;
+}
+inline I wide_from_signed(I v) {
+  if constexpr (kWideIsSigned) return v;
+  return i_xor(v, i_set(0x80808080));
+}
+inline F f_negate(F x) { return as_f(i_xor(as_i(x), i_set(0x80000000))); }
+
+// 32 values as 16 bytes of nibbles, the first half of the values in the low ones.
+inline void split_nibbles(const std::byte* const* row, int64_t offset, I* q) {
+  I v[4];
+  load_rows<16>(row, offset, v);
+  SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+    q[j] = low_nibbles(v[j]);
+    q[4 + j] = high_nibbles(v[j]);
+  }
+}
+// Fifth bits: bit i of `high` to bit 4 of value i.
+template <int j>
+inline void add_fifth_bits(I high, I* q) {
+  const I four = i_and(i_shr<4 * j>(high), i_set(0x0f));
+  const I two = i_or(four, i_shl<7>(four));
+  const I one = i_and(i_or(two, i_shl<14>(two)), i_set(0x01010101));
+  q[j] = i_or(q[j], i_shl<4>(one));
+  if constexpr (j < 7) add_fifth_bits<j + 1>(high, q);
+}
+
+struct DecodeQ4_0 {
+  using Block = PanelBlock<32, false>;
+  static constexpr int kRun = 32, kZeroShift = 3, kUnit = 32;
+  static constexpr bool kHasMin = false, kIsWide = false;
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 32 * 18;
+    out->scale[0] = load_rows_f16(rows.plane[0], at);
+    split_nibbles(rows.plane[0], at + 2, out->q);
+  }
+};
+
+struct DecodeQ4_1 {
+  using Block = PanelBlock<32, true>;
+  static constexpr int kRun = 32, kZeroShift = -1, kUnit = 32;
+  static constexpr bool kHasMin = true, kIsWide = false;
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 32 * 20;
+    I head;
+    load_rows<4>(rows.plane[0], at, &head);
+    out->scale[0] = f16_low(head);
+    out->min[0] = f16_high(head);
+    split_nibbles(rows.plane[0], at + 4, out->q);
+  }
+};
+
+struct DecodeQ5_0 {
+  using Block = PanelBlock<32, false>;
+  static constexpr int kRun = 32, kZeroShift = 4, kUnit = 32;
+  static constexpr bool kHasMin = false, kIsWide = false;
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 32 * 22;
+    I high;
+    load_rows<4>(rows.plane[0], at + 2, &high);
+    out->scale[0] = load_rows_f16(rows.plane[0], at);
+    split_nibbles(rows.plane[0], at + 6, out->q);
+    add_fifth_bits<0>(high, out->q);
+  }
+};
+
+struct DecodeQ5_1 {
+  using Block = PanelBlock<32, true>;
+  static constexpr int kRun = 32, kZeroShift = -1, kUnit = 32;
+  static constexpr bool kHasMin = true, kIsWide = false;
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 32 * 24;
+    I head[2];
+    load_rows<8>(rows.plane[0], at, head);
+    out->scale[0] = f16_low(head[0]);
+    out->min[0] = f16_high(head[0]);
+    split_nibbles(rows.plane[0], at + 8, out->q);
+    add_fifth_bits<0>(head[1], out->q);
+  }
+};
+
+struct DecodeQ8_0 {
+  using Block = PanelBlock<32, false>;
+  static constexpr int kRun = 32, kZeroShift = 7, kUnit = 32;
+  static constexpr bool kHasMin = false, kIsWide = true;
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 32 * 34;
+    out->scale[0] = load_rows_f16(rows.plane[0], at);
+    load_rows<16>(rows.plane[0], at + 2, out->q);
+    load_rows<16>(rows.plane[0], at + 18, out->q + 4);
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_signed(out->q[j]);
+  }
+};
+
+inline void lookup_wide(const int8_t* levels, I* q) {
+  SLUICE_UNROLL for (int j = 0; j < 8; ++j) q[j] = wide_from_signed(i_lookup(levels, q[j]));
+}
+
+struct DecodeIQ4_NL {
+  using Block = PanelBlock<32, false>;
+  static constexpr int kRun = 32, kZeroShift = 7, kUnit = 32;
+  static constexpr bool kHasMin = false, kIsWide = true;
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 32 * 18;
+    out->scale[0] = load_rows_f16(rows.plane[0], at);
+    split_nibbles(rows.plane[0], at + 2, out->q);
+    lookup_wide(kIQ4Levels, out->q);
+  }
+};
+
+struct DecodeMXFP4 {
+  using Block = PanelBlock<32, false>;
+  static constexpr int kRun = 32, kZeroShift = 4, kUnit = 32;
+  static constexpr bool kHasMin = false, kIsWide = false;
+  // The doubled levels, 16 above.
+  static constexpr uint8_t kLevels[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 32 * 17;
+    // 2^(e - 128) as a product of two normal powers, the second made NaN where e is 255.
+    const I e = load_rows_u8(rows.plane[0], at);
+    const I half = i_shr<1>(e);
+    const I is_nan = i_sub(i_set(0), i_shr<8>(i_add(e, i_set(1))));
+    const I first = i_shl<23>(i_add(half, i_set(63)));
+    const I second = i_or(i_shl<23>(i_add(i_sub(e, half), i_set(63))), i_and(is_nan, i_set(0x7fc00000)));
+    out->scale[0] = f_mul(as_f(first), as_f(second));
+    split_nibbles(rows.plane[0], at + 1, out->q);
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = i_lookup(kLevels, out->q[j]);
+  }
+};
+
+// Runs 0-7 of Q4_K and Q5_K from their first 16 bytes.
+struct SixBitRuns {
+  F scale, neg_min;
+  I scales[2], mins[2];  // four runs in each word
+};
+inline SixBitRuns six_bit_runs(const std::byte* const* row, int64_t at) {
+  I head[4];
+  load_rows<16>(row, at, head);
+  SixBitRuns runs;
+  runs.scale = f16_low(head[0]);
+  runs.neg_min = f_negate(f16_high(head[0]));
+  runs.scales[0] = i_and(head[1], i_set(0x3f3f3f3f));
+  runs.mins[0] = i_and(head[2], i_set(0x3f3f3f3f));
+  runs.scales[1] = i_or(low_nibbles(head[3]), i_and(i_shr<2>(head[1]), i_set(0x30303030)));
+  runs.mins[1] = i_or(high_nibbles(head[3]), i_and(i_shr<2>(head[2]), i_set(0x30303030)));
+  return runs;
+}
+template <int r>
+inline void set_run(const SixBitRuns& runs, PanelBlock<32, true>* out) {
+  out[r].scale[0] = f_mul(runs.scale, u8_to_f<r % 4>(runs.scales[r / 4]));
+  out[r].min[0] = f_mul(runs.neg_min, u8_to_f<r % 4>(runs.mins[r / 4]));
+  if constexpr (r < 7) set_run<r + 1>(runs, out);
+}
+
+struct DecodeQ4_K {
+  using Block = PanelBlock<32, true>;
+  static constexpr int kRun = 32, kZeroShift = -1, kUnit = 256;
+  static constexpr bool kHasMin = true, kIsWide = false;
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 256 * 144;
+    set_run<0>(six_bit_runs(rows.plane[0], at), out);
+    for (int pair = 0; pair < 4; ++pair) {
+      SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
+        I v[4];
+        load_rows<16>(rows.plane[0], at + 16 + 32 * pair + 16 * h, v);
+        SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+          out[2 * pair].q[4 * h + j] = low_nibbles(v[j]);
+          out[2 * pair + 1].q[4 * h + j] = high_nibbles(v[j]);
+        }
+      }
+    }
+  }
+};
+
+struct DecodeQ5_K {
+  using Block = PanelBlock<32, true>;
+  static constexpr int kRun = 32, kZeroShift = -1, kUnit = 256;
+  static constexpr bool kHasMin = true, kIsWide = false;
+  template <int pair>
+  static void runs_pair(const Rows& rows, int64_t at, const I* high, Block* out) {
+    SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
+      I v[4];
+      load_rows<16>(rows.plane[0], at + 48 + 32 * pair + 16 * h, v);
+      SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+        const I fifth = high[4 * h + j];
+        out[2 * pair].q[4 * h + j] = i_or(low_nibbles(v[j]), one_bit<2 * pair, 4>(fifth));
+        out[2 * pair + 1].q[4 * h + j] = i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(fifth));
+      }
+    }
+    if constexpr (pair < 3) runs_pair<pair + 1>(rows, at, high, out);
+  }
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 256 * 176;
+    set_run<0>(six_bit_runs(rows.plane[0], at), out);
+    I high[8];
+    load_rows<16>(rows.plane[0], at + 16, high);
+    load_rows<16>(rows.plane[0], at + 32, high + 4);
+    runs_pair<0>(rows, at, high, out);
+  }
+};
+
+struct DecodeQ6_K {
+  using Block = PanelBlock<16, false>;
+  static constexpr int kRun = 16, kZeroShift = 5, kUnit = 256;
+  static constexpr bool kHasMin = false, kIsWide = false;
+  template <int i>  // run i: 0 to 15
+  static void set_scales(F scale, const I* run_scales, Block* out) {
+    out[i / 2].scale[i % 2] = f_mul(scale, s8_to_f<i % 4>(run_scales[i / 4]));
+    if constexpr (i < 15) set_scales<i + 1>(scale, run_scales, out);
+  }
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const std::byte* const* row = rows.plane[0];
+    const int64_t at = col / 256 * 210;
+    I run_scales[4];
+    load_rows<16>(row, at + 192, run_scales);
+    set_scales<0>(load_rows_f16(row, at + 208), run_scales, out);
+    for (int half = 0; half < 2; ++half) {
+      Block* b = out + 4 * half;
+      SLUICE_UNROLL for (int h = 0; h < 2; ++h) {  // columns 16h to 16h + 15 of each block
+        I first[4], second[4], two[4];
+        load_rows<16>(row, at + 64 * half + 16 * h, first);
+        load_rows<16>(row, at + 64 * half + 32 + 16 * h, second);
+        load_rows<16>(row, at + 128 + 32 * half + 16 * h, two);
+        SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+          b[0].q[4 * h + j] = i_or(low_nibbles(first[j]), i_shl<4>(crumbs<0>(two[j])));
+          b[1].q[4 * h + j] = i_or(low_nibbles(second[j]), i_shl<4>(crumbs<2>(two[j])));
+          b[2].q[4 * h + j] = i_or(high_nibbles(first[j]), i_shl<4>(crumbs<4>(two[j])));
+          b[3].q[4 * h + j] = i_or(high_nibbles(second[j]), i_shl<4>(crumbs<6>(two[j])));
+        }
+      }
+    }
+  }
+};
+
+struct DecodeQ2_K {
+  using Block = PanelBlock<16, true>;
+  static constexpr int kRun = 16, kZeroShift = -1, kUnit = 256;
+  static constexpr bool kHasMin = true, kIsWide = false;
+  template <int i>
+  static void set_runs(F scale, F neg_min, const I* runs, Block* out) {
+    out[i / 2].scale[i % 2] = f_mul(scale, u8_to_f<i % 4>(low_nibbles(runs[i / 4])));
+    out[i / 2].min[i % 2] = f_mul(neg_min, u8_to_f<i % 4>(high_nibbles(runs[i / 4])));
+    if constexpr (i < 15) set_runs<i + 1>(scale, neg_min, runs, out);
+  }
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const std::byte* const* row = rows.plane[0];
+    const int64_t at = col / 256 * 84;
+    I runs[4], factors;
+    load_rows<16>(row, at, runs);
+    load_rows<4>(row, at + 80, &factors);
+    set_runs<0>(f16_low(factors), f_negate(f16_high(factors)), runs, out);
+    for (int half = 0; half < 2; ++half) {
+      Block* b = out + 4 * half;
+      SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
+        I v[4];
+        load_rows<16>(row, at + 16 + 32 * half + 16 * h, v);
+        SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+          b[0].q[4 * h + j] = crumbs<0>(v[j]);
+          b[1].q[4 * h + j] = crumbs<2>(v[j]);
+          b[2].q[4 * h + j] = crumbs<4>(v[j]);
+          b[3].q[4 * h + j] = crumbs<6>(v[j]);
+        }
+      }
+    }
+  }
+};
+
+struct DecodeQ3_K {
+  using Block = PanelBlock<16, false>;
+  static constexpr int kRun = 16, kZeroShift = 2, kUnit = 256;
+  static constexpr bool kHasMin = false, kIsWide = false;
+  template <int i>
+  static void set_scales(F scale, const I* run_scales, Block* out) {
+    const F run = f_sub(u8_to_f<i % 4>(run_scales[i / 4]), f_set(32));
+    out[i / 2].scale[i % 2] = f_mul(scale, run);
+    if constexpr (i < 15) set_scales<i + 1>(scale, run_scales, out);
+  }
+  template <int half>
+  static void values(const std::byte* const* row, int64_t at, const I* high, Block* out) {
+    Block* b = out + 4 * half;
+    SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
+      I v[4];
+      load_rows<16>(row, at + 32 + 32 * half + 16 * h, v);
+      SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+        const I third = high[4 * h + j];
+        b[0].q[4 * h + j] = i_or(crumbs<0>(v[j]), one_bit<4 * half, 2>(third));
+        b[1].q[4 * h + j] = i_or(crumbs<2>(v[j]), one_bit<4 * half + 1, 2>(third));
+        b[2].q[4 * h + j] = i_or(crumbs<4>(v[j]), one_bit<4 * half + 2, 2>(third));
+        b[3].q[4 * h + j] = i_or(crumbs<6>(v[j]), one_bit<4 * half + 3, 2>(third));
+      }
+    }
+  }
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const std::byte* const* row = rows.plane[0];
+    const int64_t at = col / 256 * 110;
+    I packed[3];
+    load_rows<12>(row, at + 96, packed);
+    const I run_scales[4] = {
+        i_or(low_nibbles(packed[0]), i_shl<4>(crumbs<0>(packed[2]))),
+        i_or(low_nibbles(packed[1]), i_shl<4>(crumbs<2>(packed[2]))),
+        i_or(high_nibbles(packed[0]), i_shl<4>(crumbs<4>(packed[2]))),
+        i_or(high_nibbles(packed[1]), i_shl<4>(crumbs<6>(packed[2]))),
+    };
+    set_scales<0>(load_rows_f16(row, at + 108), run_scales, out);
+    I high[8];
+    load_rows<16>(row, at, high);
+    load_rows<16>(row, at + 16, high + 4);
+    values<0>(row, at, high, out);
+    values<1>(row, at, high, out);
+  }
+};
+
+struct DecodeIQ4_XS {
+  using Block = PanelBlock<32, false>;
+  static constexpr int kRun = 32, kZeroShift = 7, kUnit = 256;
+  static constexpr bool kHasMin = false, kIsWide = true;
+  template <int r>
+  static void set_scales(F scale, const I* head, Block* out) {
+    const I low = i_and(i_shr<4 * r>(head[1]), i_set(15));
+    const I high = i_and(i_shr<16 + 2 * r>(head[0]), i_set(3));
+    const F run = f_sub(i_to_f(i_or(low, i_shl<4>(high))), f_set(32));
+    out[r].scale[0] = f_mul(scale, run);
+    if constexpr (r < 7) set_scales<r + 1>(scale, head, out);
+  }
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 256 * 136;
+    I head[2];
+    load_rows<8>(rows.plane[0], at, head);
+    set_scales<0>(f16_low(head[0]), head, out);
+    for (int r = 0; r < 8; ++r) {
+      split_nibbles(rows.plane[0], at + 8 + 16 * r, out[r].q);
+      lookup_wide(kIQ4Levels, out[r].q);
+    }
+  }
+};
+
+// Word `j` (values 4j to 4j + 3, a byte each) of a stream of kBits-bit values.
+template <int kBits, int j>
+inline I stream_word(const I* stream) {
+  constexpr int kBit = 4 * j * kBits, kWord = kBit / 32, kShift = kBit % 32;
+  I v = i_shr<kShift>(stream[kWord]);
+  if constexpr (kShift + 4 * kBits > 32) v = i_or(v, i_shl<32 - kShift>(stream[kWord + 1]));
+  constexpr uint32_t kMask = (1u << kBits) - 1;
+  const I low = i_or(i_and(v, i_set(kMask)), i_and(i_shl<8 - kBits>(v), i_set(kMask << 8)));
+  const I high = i_or(i_and(i_shl<2 * (8 - kBits)>(v), i_set(kMask << 16)),
+                      i_and(i_shl<3 * (8 - kBits)>(v), i_set(kMask << 24)));
+  return i_or(low, high);
+}
+template <int kBits, int j>
+inline void stream_words(const I* stream, I* q) {
+  q[j] = stream_word<kBits, j>(stream);
+  if constexpr (j < 7) stream_words<kBits, j + 1>(stream, q);
+}
+// 4 * kBits bytes, in pieces of 16 and a rest of 4, 8 or 12.
+template <int kBits>
+inline void load_stream(const std::byte* const* row, int64_t at, I* stream) {
+  constexpr int kRest = 4 * kBits % 16;
+  if constexpr (kBits >= 4) load_rows<16>(row, at, stream);
+  if constexpr (kBits == 8) load_rows<16>(row, at + 16, stream + 4);
+  if constexpr (kRest != 0) load_rows<kRest>(row, at + 4 * kBits - kRest, stream + kBits - kRest / 4);
+}
+
+inline F load_rows_scale(const std::byte* const* row, ScaleType type, int64_t index) {
+  if (type == ScaleType::kF16) return load_rows_f16(row, 2 * index);
+  if (type == ScaleType::kBF16) return as_f(i_shl<16>(load_rows_u16(row, 2 * index)));
+  I bits;
+  load_rows<4>(row, 4 * index, &bits);
+  return as_f(bits);
+}
+
+template <int kBits>
+struct DecodeAffine {
+  using Block = PanelBlock<32, true>;
+  static constexpr int kRun = 32, kUnit = 32;
+  static constexpr bool kHasMin = true, kIsWide = kBits == 8;
+  static constexpr int kZeroShift = kIsWide ? 7 : -1;
+  static void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t group = col / rows.params.group;
+    out->scale[0] = load_rows_scale(rows.plane[1], rows.params.scale_type, group);
+    out->min[0] = load_rows_scale(rows.plane[2], rows.params.scale_type, group);
+    I stream[8];
+    load_stream<kBits>(rows.plane[0], col / 8 * kBits, stream);
+    if constexpr (kIsWide) {  // counted from 128, so that the sums stay small
+      out->min[0] = f_fma(out->scale[0], f_set(128), out->min[0]);
+      SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_unsigned(stream[j]);
+    } else {
+      stream_words<kBits, 0>(stream, out->q);
+    }
+  }
+};

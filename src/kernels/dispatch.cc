@@ -1,0 +1,50 @@
+// Which table for which CPU.
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/table.h"
+#include "platform/cpu_features.h"
+
+namespace sluice {
+namespace {
+
+// Best first.
+std::vector<const KernelTable*> available_tables() {
+  std::vector<const KernelTable*> tables;
+  const CpuFeatures& cpu = cpu_features();
+#if defined(__x86_64__)
+  if (cpu.avx512 && cpu.avx512_vnni) tables.push_back(&avx512::kTable);
+  if (cpu.avx2 && cpu.avx_vnni) tables.push_back(&avx2_vnni::kTable);
+  if (cpu.avx2) tables.push_back(&avx2::kTable);
+#elif defined(__aarch64__)
+  if (cpu.neon && cpu.neon_dotprod) tables.push_back(&neon_dotprod::kTable);
+  if (cpu.neon) tables.push_back(&neon::kTable);
+#endif
+  (void)cpu;
+  tables.push_back(&generic::kTable);
+  return tables;
+}
+
+}  // namespace
+
+const KernelTable& kernel_table(const std::string& isa) {
+  const std::vector<const KernelTable*> tables = available_tables();
+  if (isa.empty()) return *tables.front();
+  std::string names;
+  for (const KernelTable* table : tables) {
+    if (isa == table->isa) return *table;
+    names += names.empty() ? table->isa : std::string(", ") + table->isa;
+  }
+  throw_error(ErrorKind::kUnsupported, "instruction set %s: not on this CPU; it has %s",
+              printable(isa).c_str(), names.c_str());
+}
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const KernelTable* table : available_tables()) names.emplace_back(table->isa);
+  return names;
+}
+
+const char* kernel_isa(const KernelTable& table) noexcept { return table.isa; }
+
+}  // namespace sluice

@@ -1,0 +1,234 @@
+// Rows of a weight times any number of input rows. A panel of rows is decoded once, some hundred columns at a
+// time, into the first-level cache, and multiplied with all inputs before the next columns are decoded. One
+// input row takes the same way: decoding costs less than reading the weights from memory does.
+
+inline constexpr int kPanelRows = kPanelGroups * kLanes;
+inline constexpr int64_t kInputBlock = 256;  // input rows whose sums are kept at a time
+
+// The columns of a panel that are decoded after the present ones, fetched meanwhile a few rows at a time.
+struct Ahead {
+  const MatmulArgs* args;
+  int64_t row = 0;
+  int64_t n_rows = 0;
+  int64_t col_begin = 0;
+  int64_t col_end = 0;
+
+  Ahead(const MatmulArgs& a, int64_t panel_row, int64_t col, int64_t chunk) : args(&a) {
+    row = panel_row;
+    col_begin = col + chunk;
+    if (col_begin >= a.cols) {
+      col_begin = 0;
+      row = panel_row + kPanelRows < a.row_end ? panel_row + kPanelRows : a.next_row;
+    }
+    col_end = col_begin + chunk < a.cols ? col_begin + chunk : a.cols;
+    n_rows = a.rows - row < kPanelRows ? a.rows - row : kPanelRows;
+  }
+
+  // Part `piece` of `n_pieces`.
+  void fetch(int64_t piece, int64_t n_pieces) const {
+    const int64_t begin = kPanelRows * piece / n_pieces, end = kPanelRows * (piece + 1) / n_pieces;
+    for (int64_t r = begin; r < end && r < n_rows; ++r) {
+      for (size_t p = 0; p < kMaxPlanes; ++p) {
+        const uint64_t bytes = args->row_bytes[p], cols = static_cast<uint64_t>(args->cols);
+        const std::byte* start = args->plane[p] + static_cast<uint64_t>(row + r) * args->stride[p];
+        const uint64_t last = bytes * static_cast<uint64_t>(col_end) / cols;
+        for (uint64_t at = bytes * static_cast<uint64_t>(col_begin) / cols; at < last; at += 64)
+          prefetch(start + at);
+      }
+    }
+  }
+};
+
+// Integer weights, int8 inputs.
+template <class Decode>
+struct Int8Product {
+  static constexpr int64_t kChunk = 512;
+  struct alignas(64) Panel {
+    typename Decode::Block block[kChunk / 32][kPanelGroups];
+  };
+
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, const Ahead& ahead, Panel* panel) {
+    constexpr int kBlocks = Decode::kUnit / 32;
+    const int64_t n_units = n_cols / Decode::kUnit;
+    for (int64_t u = 0; u < n_units; ++u) {
+      for (int g = 0; g < kPanelGroups; ++g) {
+        if constexpr (kBlocks == 1) {
+          Decode::unit(rows[g], col + u * Decode::kUnit, &panel->block[u][g]);
+        } else {
+          typename Decode::Block unit[kBlocks];
+          Decode::unit(rows[g], col + u * Decode::kUnit, unit);
+          for (int b = 0; b < kBlocks; ++b) panel->block[u * kBlocks + b][g] = unit[b];
+        }
+        ahead.fetch(u * kPanelGroups + g, n_units * kPanelGroups);
+      }
+    }
+  }
+
+  template <int kInputs>
+  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input,
+                  float* sum) {
+    const ActivationBlock* x[kInputs];
+    for (int t = 0; t < kInputs; ++t) x[t] = reinterpret_cast<const ActivationBlock*>(input[t]) + col / 32;
+    dot_int8<Decode, kInputs>(&panel.block[0][0], n_cols / 32, x, sum);
+  }
+};
+
+// Any weights, f32 inputs. `Source::columns(rows, col, n, out)` puts columns [col, col + n) of kLanes rows
+// to out, kPanelRows floats apart; n <= Source::kUnit, less only at the end of a row.
+template <class Source>
+struct F32Product {
+  static constexpr int64_t kChunk = 256;
+  struct alignas(64) Panel {
+    float value[kChunk][kPanelRows];
+  };
+
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, const Ahead& ahead, Panel* panel) {
+    constexpr int64_t kUnit = Source::kUnit;
+    const int64_t n_units = (n_cols + kUnit - 1) / kUnit;
+    for (int64_t u = 0; u < n_units; ++u) {
+      const int64_t left = n_cols - u * kUnit;
+      for (int g = 0; g < kPanelGroups; ++g) {
+        Source::columns(rows[g], col + u * kUnit, left < kUnit ? left : kUnit,
+                        &panel->value[u * kUnit][g * kLanes]);
+        ahead.fetch(u * kPanelGroups + g, n_units * kPanelGroups);
+      }
+    }
+  }
+
+  template <int kInputs>
+  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input,
+                  float* sum) {
+    const float* x[kInputs];
+    for (int t = 0; t < kInputs; ++t) x[t] = reinterpret_cast<const float*>(input[t]) + col;
+    dot_f32<kInputs>(&panel.value[0][0], n_cols, x, sum);
+  }
+};
+
+// The values of integer weights as floats.
+template <class Decode>
+struct IntegerSource {
+  static constexpr int64_t kUnit = Decode::kUnit;
+
+  template <int k>
+  static F integer(I word) {
+    if constexpr (Decode::kIsWide && kWideIsSigned) {
+      return s8_to_f<k>(word);  // the zero point is in them
+    } else {
+      constexpr float kZero = Decode::kZeroShift < 0 ? 0 : 1 << (Decode::kZeroShift & 31);
+      return f_sub(u8_to_f<k>(word), f_set(kZero));
+    }
+  }
+  static F value(F integer, const typename Decode::Block& block, int run) {
+    if constexpr (Decode::kHasMin)
+      return f_fma(block.scale[run], integer, block.min[run]);
+    else
+      return f_mul(block.scale[run], integer);
+  }
+  static void columns(const Rows& rows, int64_t col, int64_t, float* out) {
+    typename Decode::Block block[kUnit / 32];
+    Decode::unit(rows, col, block);
+    for (int i = 0; i < kUnit / 4; ++i, out += 4 * kPanelRows) {
+      const typename Decode::Block& b = block[i / 8];
+      const I word = b.q[i % 8];
+      const int run = i % 8 * 4 / Decode::kRun;
+      f_store(out, value(integer<0>(word), b, run));
+      f_store(out + kPanelRows, value(integer<1>(word), b, run));
+      f_store(out + 2 * kPanelRows, value(integer<2>(word), b, run));
+      f_store(out + 3 * kPanelRows, value(integer<3>(word), b, run));
+    }
+  }
+};
+
+// Words of a row of float weights to kPerWord columns each.
+struct WordF32 {
+  static constexpr int kPerWord = 1;
+  static void put(I word, float* out, int64_t) { f_store(out, as_f(word)); }
+};
+struct WordF16 {
+  static constexpr int kPerWord = 2;
+  static void put(I word, float* out, int64_t apart) {
+    f_store(out, f16_low(word));
+    f_store(out + apart, f16_high(word));
+  }
+};
+struct WordBF16 {
+  static constexpr int kPerWord = 2;
+  static void put(I word, float* out, int64_t apart) {
+    f_store(out, as_f(i_shl<16>(word)));
+    f_store(out + apart, as_f(i_and(word, i_set(0xffff0000))));
+  }
+};
+
+// The columns of kLanes rows of floats, `n_bytes` each from `offset` on, transposed to out, `apart` floats
+// from column to column. Reads these bytes only; with an odd number of 16-bit values one more column of
+// zeros is written.
+template <class Word>
+inline void transpose_rows(const std::byte* const* row, int64_t offset, int64_t n_bytes, float* out,
+                           int64_t apart) {
+  I word[4];
+  for (; n_bytes >= 16; n_bytes -= 16, offset += 16) {
+    load_rows<16>(row, offset, word);
+    SLUICE_UNROLL for (int j = 0; j < 4; ++j, out += Word::kPerWord * apart) Word::put(word[j], out, apart);
+  }
+  if (n_bytes == 0) return;
+  std::byte rest[kLanes][16] = {};
+  const std::byte* rest_row[kLanes];
+  for (int r = 0; r < kLanes; ++r) {
+    __builtin_memcpy(rest[r], row[r] + offset, static_cast<size_t>(n_bytes));
+    rest_row[r] = rest[r];
+  }
+  load_rows<16>(rest_row, 0, word);
+  for (int j = 0; 4 * j < n_bytes; ++j, out += Word::kPerWord * apart) Word::put(word[j], out, apart);
+}
+
+template <class Word>
+struct FloatSource {
+  static constexpr int64_t kUnit = 32;
+  static void columns(const Rows& rows, int64_t col, int64_t n, float* out) {
+    constexpr int64_t kBytes = 4 / Word::kPerWord;
+    transpose_rows<Word>(rows.plane[0], col * kBytes, n * kBytes, out, kPanelRows);
+  }
+};
+
+// n <= kInputs input rows.
+template <class Product, int kInputs>
+inline void dot_some(int64_t n, const typename Product::Panel& panel, int64_t col, int64_t n_cols,
+                     const std::byte* const* input, float* sum) {
+  if (n == kInputs) return Product::template dot<kInputs>(panel, col, n_cols, input, sum);
+  if constexpr (kInputs > 1) dot_some<Product, kInputs - 1>(n, panel, col, n_cols, input, sum);
+}
+
+template <class Product>
+void matmul_rows(const MatmulArgs& a) noexcept {
+  typename Product::Panel panel;
+  alignas(64) float sum[kInputBlock * kPanelRows];  // [input, row]
+  const std::byte* input[kInputBlock];
+  for (int64_t first = 0; first < a.n_inputs; first += kInputBlock) {
+    const int64_t n_inputs = a.n_inputs - first < kInputBlock ? a.n_inputs - first : kInputBlock;
+    for (int64_t t = 0; t < n_inputs; ++t) {
+      const int64_t row = a.input_rows == nullptr ? first + t : a.input_rows[first + t];
+      input[t] = a.input + row * a.input_stride;
+    }
+    for (int64_t row = a.row_begin; row < a.row_end; row += kPanelRows) {
+      Rows rows[kPanelGroups];
+      for (int g = 0; g < kPanelGroups; ++g) rows[g] = rows_at(a, row + g * kLanes);
+      for (int64_t i = 0; i < n_inputs * kPanelRows; ++i) sum[i] = 0;
+      for (int64_t col = 0; col < a.cols; col += Product::kChunk) {
+        const int64_t n_cols = a.cols - col < Product::kChunk ? a.cols - col : Product::kChunk;
+        Product::decode(rows, col, n_cols, Ahead(a, row, col, Product::kChunk), &panel);
+        // Tiles of nearly equal size: the smallest are the least efficient.
+        int64_t n_tiles = (n_inputs + kTileInputs - 1) / kTileInputs;
+        for (int64_t t = 0; t < n_inputs; --n_tiles) {
+          const int64_t n = (n_inputs - t + n_tiles - 1) / n_tiles;
+          dot_some<Product, kTileInputs>(n, panel, col, n_cols, input + t, sum + t * kPanelRows);
+          t += n;
+        }
+      }
+      const int64_t n_rows = a.row_end - row < kPanelRows ? a.row_end - row : kPanelRows;
+      for (int64_t t = 0; t < n_inputs; ++t) {
+        __builtin_memcpy(a.output + (first + t) * a.output_stride + row, sum + t * kPanelRows,
+                         static_cast<size_t>(n_rows) * sizeof(float));
+      }
+    }
+  }
+}

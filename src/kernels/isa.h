@@ -1,0 +1,20 @@
+// What every isa_<name>.cc includes before its target pragma: from there on, code may use instructions that
+// the machine lacks, and must not leave the file. Hence no standard containers or algorithms in .inl.h files
+// (an instantiation here could be the copy that the linker keeps for all), everything in an unnamed
+// namespace, and tools/check_isa_objects to prove that these objects define no weak symbol.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "encoding/block_iq4_nl.h"
+#include "encoding/block_mxfp4.h"
+#include "encoding/half.h"
+#include "kernels/table.h"
+
+// Before a loop of constant length whose index selects registers.
+#if defined(__clang__)
+#define SLUICE_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define SLUICE_UNROLL _Pragma("GCC unroll 16")
+#endif

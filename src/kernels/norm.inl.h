@@ -1,0 +1,162 @@
+// The work between the products, on rows of floats: norms, gates, rotations, conversions, exp. Each value is
+// computed in one order that depends on nothing but the row's length.
+
+inline F f_load_part(const float* p, int64_t n) {
+  float buffer[kLanes] = {};
+  __builtin_memcpy(buffer, p, static_cast<size_t>(n) * sizeof(float));
+  return f_load(buffer);
+}
+inline void f_store_part(float* p, F x, int64_t n) {
+  float buffer[kLanes];
+  f_store(buffer, x);
+  __builtin_memcpy(p, buffer, static_cast<size_t>(n) * sizeof(float));
+}
+
+// e^x within 2 ulp; 0 below -87.3 (no subnormal results), infinity above 88.7, NaN for NaN.
+// x = n ln 2 + r with |r| <= ln 2 / 2, e^r by its series to r^7, times 2^n in two steps so that both powers
+// are normal.
+inline F f_exp(F x) {
+  const F bounded = f_min(f_set(89.0f), f_max(f_set(-88.0f), x));
+  const F n = f_round(f_mul(bounded, f_set(1.44269504f)));
+  F r = f_fma(n, f_set(-0.693359375f), bounded);
+  r = f_fma(n, f_set(2.12194440e-4f), r);
+  F e = f_set(1.0f / 5040);
+  e = f_fma(e, r, f_set(1.0f / 720));
+  e = f_fma(e, r, f_set(1.0f / 120));
+  e = f_fma(e, r, f_set(1.0f / 24));
+  e = f_fma(e, r, f_set(1.0f / 6));
+  e = f_fma(e, r, f_set(0.5f));
+  e = f_fma(e, r, f_set(1.0f));
+  e = f_fma(e, r, f_set(1.0f));
+  const I power = f_to_i(n);
+  const I half = i_sar<1>(power);
+  const F first = as_f(i_shl<23>(i_add(half, i_set(127))));
+  const F second = as_f(i_shl<23>(i_add(i_sub(power, half), i_set(127))));
+  const F result = f_mul(f_mul(e, first), second);
+  return f_select_less(x, f_set(-87.33654f), f_set(0), result);
+}
+
+inline void exp_row(const float* x, float* out, int64_t n) noexcept {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) f_store(out + i, f_exp(f_load(x + i)));
+  if (i < n) f_store_part(out + i, f_exp(f_load_part(x + i, n - i)), n - i);
+}
+
+inline void rms_norm_row(const float* x, const float* weight, float eps, float* out, int64_t cols) noexcept {
+  const int64_t whole = cols / kLanes * kLanes, rest = cols - whole;
+  F squares = f_set(0);
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const F v = f_load(x + i);
+    squares = f_fma(v, v, squares);
+  }
+  if (rest != 0) {
+    const F v = f_load_part(x + whole, rest);
+    squares = f_fma(v, v, squares);
+  }
+  const float mean = f_sum(squares) / static_cast<float>(cols);
+  const F scale = f_set(1.0f / __builtin_sqrtf(mean + eps));
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    f_store(out + i, f_mul(f_mul(f_load(x + i), scale), f_load(weight + i)));
+  }
+  if (rest != 0) {
+    const F v = f_mul(f_load_part(x + whole, rest), scale);
+    f_store_part(out + whole, f_mul(v, f_load_part(weight + whole, rest)), rest);
+  }
+}
+
+inline F f_swiglu(F gate, F up) {
+  const F one_plus = f_add(f_set(1), f_exp(f_sub(f_set(0), gate)));
+  return f_mul(f_div(gate, one_plus), up);
+}
+inline void swiglu_row(float* gate, const float* up, int64_t n) noexcept {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) f_store(gate + i, f_swiglu(f_load(gate + i), f_load(up + i)));
+  if (i < n) {
+    f_store_part(gate + i, f_swiglu(f_load_part(gate + i, n - i), f_load_part(up + i, n - i)), n - i);
+  }
+}
+
+inline void add_scaled_row(float* x, const float* y, float scale, int64_t n) noexcept {
+  const F s = f_set(scale);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) f_store(x + i, f_fma(f_load(y + i), s, f_load(x + i)));
+  if (i < n) f_store_part(x + i, f_fma(f_load_part(y + i, n - i), s, f_load_part(x + i, n - i)), n - i);
+}
+
+// Pairs `apart` floats from each other, `step` floats from pair to pair.
+inline void rotate_pairs(float* x, int64_t n_pairs, int64_t apart, int64_t step, const float* cosines,
+                         const float* sines) {
+  for (int64_t i = 0; i < n_pairs; ++i) {
+    float* p = x + i * step;
+    const float a = p[0], b = p[apart];
+    p[0] = a * cosines[i] - b * sines[i];
+    p[apart] = b * cosines[i] + a * sines[i];
+  }
+}
+
+inline void rope_heads(RopeStyle style, float* x, int64_t n_heads, int64_t head_dim, int64_t rotary_dim,
+                       const float* cosines, const float* sines) noexcept {
+  const int64_t n_pairs = rotary_dim / 2;
+  for (int64_t h = 0; h < n_heads; ++h, x += head_dim) {
+    if (style == RopeStyle::kPairs) {
+      rotate_pairs(x, n_pairs, 1, 2, cosines, sines);
+      continue;
+    }
+    int64_t i = 0;
+    for (; i + kLanes <= n_pairs; i += kLanes) {
+      const F a = f_load(x + i), b = f_load(x + n_pairs + i), c = f_load(cosines + i), s = f_load(sines + i);
+      f_store(x + i, f_sub(f_mul(a, c), f_mul(b, s)));
+      f_store(x + n_pairs + i, f_add(f_mul(b, c), f_mul(a, s)));
+    }
+    rotate_pairs(x + i, n_pairs - i, n_pairs, 1, cosines + i, sines + i);
+  }
+}
+
+// Rows of int8 blocks: see activation.h.
+inline void quantize_row(const float* x, int64_t cols, ActivationBlock* out) noexcept {
+  constexpr uint32_t kInfinity = 0x7f800000;
+  for (int64_t b = 0; b < cols / kActivationBlock; ++b, x += kActivationBlock) {
+    I greatest = i_set(0);  // magnitudes order as integers, NaN above all
+    for (int i = 0; i < kActivationBlock; i += kLanes) {
+      greatest = i_max(greatest, i_and(as_i(f_load(x + i)), i_set(0x7fffffff)));
+    }
+    uint32_t magnitudes[kLanes], bits = 0;
+    i_store(magnitudes, greatest);
+    for (int i = 0; i < kLanes; ++i) bits = magnitudes[i] > bits ? magnitudes[i] : bits;
+    const float amax = __builtin_bit_cast(float, bits);
+
+    ActivationBlock& block = out[b];
+    block = {};
+    if (bits >= kInfinity) {
+      block.scale = block.sum = block.sum16[0] = block.sum16[1] = __builtin_nanf("");
+      continue;
+    }
+    if (amax < 0x1p-100f) continue;
+    block.scale = amax / 127.0f;
+    const F inverse = f_set(127.0f / amax);
+    for (int i = 0; i < kActivationBlock; i += kLanes) {
+      i8_store(block.q + i, f_to_i(f_mul(f_load(x + i), inverse)));
+    }
+    for (int i = 0; i < kActivationBlock; ++i) block.neg_q16[i / 16] -= block.q[i];
+    block.neg_q = block.neg_q16[0] + block.neg_q16[1];
+    block.sum = block.scale * static_cast<float>(-block.neg_q);
+    block.sum16[0] = block.scale * static_cast<float>(-block.neg_q16[0]);
+    block.sum16[1] = block.scale * static_cast<float>(-block.neg_q16[1]);
+  }
+}
+
+inline void store_kv_row(KvType type, const float* src, void* dst, int64_t n) noexcept {
+  if (type == KvType::kF32) {
+    __builtin_memcpy(dst, src, static_cast<size_t>(n) * sizeof(float));
+    return;
+  }
+  auto* half = static_cast<uint16_t*>(dst);
+  const auto put = type == KvType::kF16 ? f16_store : bf16_store;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) put(half + i, f_load(src + i));
+  if (i < n) {
+    uint16_t rest[kLanes];
+    put(rest, f_load_part(src + i, n - i));
+    __builtin_memcpy(half + i, rest, static_cast<size_t>(n - i) * sizeof(uint16_t));
+  }
+}
