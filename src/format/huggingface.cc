@@ -121,7 +121,9 @@ class HuggingFaceCheckpoint final : public Checkpoint {
       throw_error(ErrorKind::kCorrupt, "%s: is not a JSON object; download the file again",
                   join(directory, "config.json").c_str());
     }
-    if (std::binary_search(names.begin(), names.end(), kIndexName)) {
+    if (std::binary_search(names.begin(), names.end(), "model.safetensors")) {
+      read_files({"model.safetensors"});  // an index beside it may be a left-over of the unconverted model
+    } else if (std::binary_search(names.begin(), names.end(), kIndexName)) {
       read_indexed(ShardIndex(join(directory, kIndexName)));
     } else {
       read_files(weight_files(names));
@@ -186,10 +188,9 @@ class HuggingFaceCheckpoint final : public Checkpoint {
                                 printable(names[file]).c_str()));
   }
 
-  // Where there is no index.
+  // Where there is neither model.safetensors nor an index.
   std::vector<std::string> weight_files(const std::vector<std::string>& names) const {
     const std::vector<std::string> weights = with_extension(names, ".safetensors");
-    if (std::binary_search(weights.begin(), weights.end(), "model.safetensors")) return {"model.safetensors"};
     for (const std::string& name : weights) {
       const auto split = parse_split_name(name, ".safetensors");
       if (!split || split->stem != "model") continue;

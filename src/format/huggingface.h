@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-// Weights are, in this order: the shards of model.safetensors.index.json; model.safetensors; the shards
+// Weights are, in this order: model.safetensors; the shards of model.safetensors.index.json; the shards
 // "model-0000i-of-0000N.safetensors", all of them; a single other *.safetensors. A directory with one GGUF
 // model and no safetensors opens that. Throws Error: kNotFound, kCorrupt, kUnsupported, kInvalid, kIo.
 std::shared_ptr<const Checkpoint> open_huggingface(const std::string& directory);

@@ -26,7 +26,10 @@ std::vector<BrokenModel> broken_models();  // all of them
 std::string valid_gguf();
 std::string valid_safetensors();
 
-// Creates `root` and the models' files under it.
+// With the directories that it needs.
+void write_file(const std::string& path, const std::string& content);
+
+// All files of the models, under `root`.
 void write_models(const std::string& root, const std::vector<BrokenModel>& models);
 
 }  // namespace sluice::test

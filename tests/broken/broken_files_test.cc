@@ -58,12 +58,20 @@ TEST_F(BrokenFiles, Directories) { expect_all_refused(broken_directories()); }
 
 // What the broken ones are made from is right: no fault is found for another reason.
 TEST_F(BrokenFiles, ValidOnesOpen) {
-  write_models(root_.string(),
-               {{"", {{"m.gguf", valid_gguf()}}, ErrorKind::kCorrupt, {}},
-                {"", {{"hf/config.json", "{}"}}, ErrorKind::kCorrupt, {}},
-                {"", {{"hf/model.safetensors", valid_safetensors()}}, ErrorKind::kCorrupt, {}}});
-  EXPECT_EQ(Checkpoint::open(path("m.gguf"))->tensors().size(), 2u);
+  write_file(path("v3.gguf"), valid_gguf());
+  EXPECT_EQ(Checkpoint::open(path("v3.gguf"))->tensors().size(), 2u);
+  std::string version_2 = valid_gguf();
+  version_2[4] = 2;
+  write_file(path("v2.gguf"), version_2);
+  EXPECT_EQ(Checkpoint::open(path("v2.gguf"))->tensors().size(), 2u);
+
+  write_file(path("hf/config.json"), "{}");
+  write_file(path("hf/model.safetensors"), valid_safetensors());
   EXPECT_EQ(Checkpoint::open(path("hf"))->tensors().size(), 2u);
+
+  write_file(path("gguf/config.json"), "{}");
+  write_file(path("gguf/model.gguf"), valid_gguf());
+  EXPECT_EQ(Checkpoint::open(path("gguf"))->family(), CheckpointFamily::kGguf);
 }
 
 TEST_F(BrokenFiles, SpecialFiles) {
@@ -81,13 +89,8 @@ TEST_F(BrokenFiles, SpecialFiles) {
 
 // A pipe in the place of a shard must not block.
 TEST_F(BrokenFiles, PipeAsShard) {
-  fs::create_directory(path("hf"));
-  write_models(root_.string(), {{"", {{"hf/config.json", "{}"}}, ErrorKind::kCorrupt, {}}});
-  write_models(root_.string(),
-               {{"",
-                 {{"hf/model.safetensors.index.json", R"({"weight_map": {"a": "pipe.safetensors"}})"}},
-                 ErrorKind::kCorrupt,
-                 {}}});
+  write_file(path("hf/config.json"), "{}");
+  write_file(path("hf/model.safetensors.index.json"), R"({"weight_map": {"a": "pipe.safetensors"}})");
   ASSERT_EQ(::mkfifo(path("hf/pipe.safetensors").c_str(), 0600), 0);
   expect_refused("hf", ErrorKind::kInvalid, {"pipe.safetensors"});
 }
