@@ -1,0 +1,54 @@
+#include "cli/report.h"
+
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/error.h"
+#include "base/units.h"
+
+namespace sluice {
+
+double per_second(uint64_t n, double seconds) { return seconds > 0 ? static_cast<double>(n) / seconds : 0; }
+
+nlohmann::ordered_json run_report(const Session& session, const EngineStats& stats, const std::string& text,
+                                  bool cancelled) {
+  const std::span<const int32_t> ids = session.generated();
+  nlohmann::ordered_json report;
+  report["text"] = text;
+  report["token_ids"] = std::vector<int32_t>(ids.begin(), ids.end());
+  report["prompt_tokens"] = session.prompt_tokens();
+  report["completion_tokens"] = ids.size();
+  report["finish_reason"] = cancelled ? "cancelled" : finish_reason_name(session.finished());
+  report["timings"] = {{"load_s", stats.load_seconds},
+                       {"first_token_ms", session.first_token_seconds() * 1e3},
+                       {"prefill_tok_s", per_second(stats.prefill_tokens, stats.prefill_seconds)},
+                       {"decode_tok_s", per_second(stats.decode_tokens, stats.decode_seconds)}};
+  report["memory"] = {{"budget_bytes", stats.budget_bytes},
+                      {"peak_rss_bytes", stats.peak_resident_bytes},
+                      {"pinned_bytes", stats.pinned_bytes},
+                      {"cache_bytes", stats.cache_bytes},
+                      {"kv_bytes", stats.kv_bytes}};
+  report["io"] = {{"bytes_read", stats.bytes_read}, {"reads", stats.reads}, {"stall_s", stats.stall_seconds}};
+  report["cache"] = {{"hits", stats.hits}, {"misses", stats.misses}, {"hit_rate", stats.hit_rate()}};
+  report["exact"] = true;  // nothing lossy exists that could have been switched on
+  return report;
+}
+
+std::string stats_line(const Session& session, const EngineStats& stats) {
+  std::string line = format_string(
+      "%zu tokens, %.1f tok/s · prompt %lld tokens, %.1f tok/s, first token %s · loaded in %s",
+      session.generated().size(), per_second(stats.decode_tokens, stats.decode_seconds),
+      static_cast<long long>(session.prompt_tokens()),
+      per_second(stats.prefill_tokens, stats.prefill_seconds),
+      format_seconds(session.first_token_seconds()).c_str(), format_seconds(stats.load_seconds).c_str());
+  if (stats.hits + stats.misses > 0) line += format_string(" · %.0f %% expert hits", 100 * stats.hit_rate());
+  if (stats.bytes_read > 0)
+    line += format_string(" · read %s in %llu reads, waited %s", format_bytes(stats.bytes_read).c_str(),
+                          static_cast<unsigned long long>(stats.reads),
+                          format_seconds(stats.stall_seconds).c_str());
+  line += format_string(" · peak memory %s of %s", format_bytes(stats.peak_resident_bytes).c_str(),
+                        format_bytes(stats.budget_bytes).c_str());
+  return line;
+}
+
+}  // namespace sluice

@@ -1,0 +1,124 @@
+// sluice run: one prompt, one answer.
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/command_line.h"
+#include "cli/console.h"
+#include "cli/interrupt.h"
+#include "cli/model_flags.h"
+#include "cli/report.h"
+#include "cli/verbs.h"
+
+namespace sluice {
+namespace {
+
+struct RunOptions {
+  EngineOptions engine;
+  SamplingFlags sampling;
+  std::string prompt;
+  std::string system;
+  std::string ids_file;
+  bool raw = false;
+  bool json = false;
+  bool stats = false;
+};
+
+constexpr const char* kExamples = R"(
+examples:
+  sluice run demo "Once upon a time"                 the demo model tells a story
+  sluice run model.gguf "Why is the sky blue?" --ram 2G -n 200
+                                                     a model larger than 2 GB, streamed from disk
+  git diff | sluice run Qwen/Qwen3-8B --system "Review this change."
+  sluice run model.gguf "def fib(n):" --raw --temp 0 continue text as it is, greedily
+  sluice run model/ --ids ids.json --json            from token ids, with all statistics
+
+The first argument is always the model. Without a PROMPT it is read from standard input. The same model,
+prompt, options and seed give the same text at every budget and thread count.)";
+
+std::vector<int32_t> prompt_ids(const RunOptions& options, const Engine& engine, const CLI::App& app) {
+  if (!options.ids_file.empty()) return read_ids(options.ids_file);
+  std::string prompt = options.prompt;
+  if (app.count("PROMPT") == 0) {
+    if (stdin_is_terminal()) throw CLI::RequiredError("a PROMPT (or text on standard input, or --ids)");
+    prompt = read_stdin();
+    if (!prompt.empty() && prompt.back() == '\n') prompt.pop_back();
+  }
+  if (options.raw || !engine.has_chat_template()) return engine.tokenize(prompt);
+  std::vector<ChatMessage> messages;
+  if (!options.system.empty()) messages.push_back({"system", options.system});
+  messages.push_back({"user", prompt});
+  return engine.chat_tokens(messages);
+}
+
+// The tokens that memory must be there for; refuses what cannot fit the context.
+int64_t tokens_to_reserve(const Engine& engine, int64_t n_prompt, int64_t max_tokens) {
+  if (max_tokens < 0 && n_prompt < engine.n_ctx()) return engine.n_ctx();
+  const int64_t wanted = n_prompt + std::max<int64_t>(max_tokens, 1);
+  if (wanted > engine.n_ctx())
+    throw_error(ErrorKind::kInvalid,
+                "%lld prompt tokens and %lld new ones do not fit the context of %lld: try --ctx %lld or a "
+                "smaller -n",
+                static_cast<long long>(n_prompt), static_cast<long long>(wanted - n_prompt),
+                static_cast<long long>(engine.n_ctx()), static_cast<long long>(wanted));
+  return wanted;
+}
+
+int run(const RunOptions& options, const CLI::App& app) {
+  catch_interrupts();
+  const std::unique_ptr<Engine> engine = open_engine(options.engine);
+  const std::vector<int32_t> ids = prompt_ids(options, *engine, app);
+  const GenerateOptions generate = generate_options(options.sampling, engine->default_sampler());
+  const auto n_prompt = static_cast<int64_t>(ids.size());
+  load_engine(*engine, tokens_to_reserve(*engine, n_prompt, generate.max_tokens));
+
+  const std::unique_ptr<Session> session = engine->new_session();
+  session->append(ids, generate);
+  Session* const sessions[] = {session.get()};
+  std::string text;
+  while (session->finished() == FinishReason::kNone && !interrupted()) {
+    engine->step(sessions);
+    const std::string piece = session->take_text();
+    if (options.json) {
+      text += piece;
+    } else if (!piece.empty()) {
+      write_stdout(piece);
+    }
+  }
+
+  const EngineStats stats = engine->stats();
+  if (options.json) {
+    write_stdout(run_report(*session, stats, text, interrupted())
+                     .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
+                 "\n");
+  } else {
+    if (!engine->has_tokenizer()) {
+      write_stdout(
+          nlohmann::json(std::vector<int32_t>(session->generated().begin(), session->generated().end()))
+              .dump());
+    }
+    write_stdout("\n");
+    if (options.stats || stderr_is_terminal()) write_stderr(stats_line(*session, stats) + "\n");
+  }
+  return interrupted() ? kExitInterrupted : kExitOk;
+}
+
+}  // namespace
+
+Action define_run(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  add_model_flags(app, options->engine);
+  app.add_option("PROMPT", options->prompt, "the text to answer or continue");
+  app.add_option("--system", options->system, "a system message for the chat template")->type_name("TEXT");
+  app.add_flag("--raw", options->raw, "continue the prompt as it is, without the chat template");
+  app.add_option("--ids", options->ids_file, "the prompt as token ids, a JSON array; - for standard input")
+      ->type_name("IDS.json");
+  app.add_flag("--json", options->json, "print one JSON object with text, tokens and statistics");
+  app.add_flag("--stats", options->stats, "print the line of statistics also where it is not a terminal");
+  add_sampling_flags(app, options->sampling);
+  app.footer(kExamples);
+  return [options, &app] { return run(*options, app); };
+}
+
+}  // namespace sluice

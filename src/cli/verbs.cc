@@ -1,0 +1,23 @@
+#include "cli/verbs.h"
+
+namespace sluice {
+namespace {
+
+constexpr Verb kVerbs[] = {
+    {"run", "continue a prompt, or answer it by the model's chat template", define_run},
+    {"chat", "talk with a model", define_chat},
+    {"inspect", "what a model is and what a memory budget would give", define_inspect},
+    {"tokenize", "text to token ids", define_tokenize},
+    {"detokenize", "token ids to text", define_detokenize},
+    {"template", "render a chat template", define_template},
+    {"logits", "write the logits of every position of a token sequence", define_logits},
+    {"perplexity", "how well a model predicts a text", define_perplexity},
+    {"bench", "speed, and how near it is to what this machine can do", define_bench},
+    {"version", "version, instruction sets and input/output of this build", define_version},
+};
+
+}  // namespace
+
+std::span<const Verb> all_verbs() { return kVerbs; }
+
+}  // namespace sluice
