@@ -1,0 +1,376 @@
+// Every encoding, input format and instruction set that this CPU has, against the scalar truth; and the order
+// rule, bit for bit.
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "base/error.h"
+#include "encoding/half.h"
+#include "encoding/reference.h"
+#include "kernels/activation.h"
+#include "kernels/isa_test.h"
+#include "kernels/table.h"
+
+namespace sluice {
+namespace {
+
+using test::Isa;
+using test::random_floats;
+
+// A weight in buffers of exactly its size, so that a sanitizer sees the first byte too many.
+struct TestWeight {
+  WeightView view;
+  std::vector<std::byte> plane[kMaxPlanes];
+};
+
+uint16_t half_of(float value, bool is_bf16) { return is_bf16 ? f32_to_bf16(value) : f32_to_f16(value); }
+
+void put_u16(std::byte* p, uint16_t value) { std::memcpy(p, &value, 2); }
+
+// Offsets of the f16 scales within a block.
+std::vector<int> scale_offsets(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::kQ4_1:
+    case Encoding::kQ5_1:
+    case Encoding::kQ4_K:
+    case Encoding::kQ5_K:
+      return {0, 2};
+    case Encoding::kQ2_K:
+      return {80, 82};
+    case Encoding::kQ3_K:
+      return {108};
+    case Encoding::kQ6_K:
+      return {208};
+    case Encoding::kMXFP4:
+      return {};
+    default:
+      return {0};
+  }
+}
+
+// Random bytes with scales of either sign around 0.01.
+TestWeight random_weight(Encoding encoding, EncodingParams params, int64_t rows, int64_t cols,
+                         std::mt19937& random) {
+  const EncodingInfo& info = encoding_info(encoding);
+  std::normal_distribution<float> normal;
+  TestWeight w;
+  w.view.encoding = encoding;
+  w.view.params = params;
+  w.view.rows = rows;
+  w.view.cols = cols;
+  const auto bytes = row_bytes(encoding, params, static_cast<uint64_t>(cols));
+  for (size_t p = 0; p < plane_count(encoding); ++p) {
+    w.plane[p].resize(bytes[p] * static_cast<uint64_t>(rows));
+    for (std::byte& b : w.plane[p]) b = static_cast<std::byte>(random());
+    w.view.plane[p] = w.plane[p].data();
+    w.view.stride[p] = bytes[p];
+  }
+  const auto fill = [&](std::vector<std::byte>& plane, ScaleType type, float factor) {
+    for (size_t i = 0; i < plane.size(); i += scale_bytes(type)) {
+      const float value = normal(random) * factor;
+      if (type == ScaleType::kF32)
+        std::memcpy(&plane[i], &value, 4);
+      else
+        put_u16(&plane[i], half_of(value, type == ScaleType::kBF16));
+    }
+  };
+  switch (info.family) {
+    case Family::kFloat:
+      fill(w.plane[0],
+           encoding == Encoding::kF32   ? ScaleType::kF32
+           : encoding == Encoding::kF16 ? ScaleType::kF16
+                                        : ScaleType::kBF16,
+           0.1f);
+      break;
+    case Family::kBlock:
+      for (size_t at = 0; at < w.plane[0].size(); at += info.bytes) {
+        for (int offset : scale_offsets(encoding)) {
+          put_u16(&w.plane[0][at + static_cast<size_t>(offset)], f32_to_f16(normal(random) * 0.01f));
+        }
+        if (encoding == Encoding::kMXFP4) w.plane[0][at] = static_cast<std::byte>(118 + random() % 10);
+      }
+      break;
+    case Family::kAffine:
+      fill(w.plane[1], params.scale_type, 0.01f);
+      fill(w.plane[2], params.scale_type, 0.1f);
+      break;
+  }
+  return w;
+}
+
+std::vector<float> multiply(const Compute& compute, const WeightView& w, const float* x, int64_t n,
+                            int64_t stride, std::span<const int32_t> input_rows = {}) {
+  Activations input;
+  input.set(x, n, w.cols, stride);
+  input.prepare(compute, w.encoding);
+  const int64_t n_out = input_rows.empty() ? n : static_cast<int64_t>(input_rows.size());
+  std::vector<float> out(static_cast<size_t>(n_out * w.rows), -1e30f);
+  const MatmulTask task{w, &input, input_rows, out.data(), w.rows};
+  matmul(compute, std::span(&task, 1));
+  return out;
+}
+
+// Row [cols] of `x` as an int8 kernel sees it.
+std::vector<double> as_int8(const Compute& compute, const float* x, int64_t cols) {
+  std::vector<ActivationBlock> blocks(static_cast<size_t>(cols / kActivationBlock));
+  compute.table->quantize_row(x, cols, blocks.data());
+  std::vector<double> out;
+  for (const ActivationBlock& block : blocks) {
+    for (int8_t q : block.q) out.push_back(static_cast<double>(block.scale) * q);
+  }
+  return out;
+}
+
+struct Case {
+  Encoding encoding;
+  EncodingParams params;
+};
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  for (size_t e = 0; e < kNumEncodings; ++e) {
+    const auto encoding = static_cast<Encoding>(e);
+    if (encoding_info(encoding).family != Family::kAffine) {
+      cases.push_back({encoding, {}});
+      continue;
+    }
+    for (uint16_t group : {32, 64, 128}) {
+      for (ScaleType type : {ScaleType::kF32, ScaleType::kF16, ScaleType::kBF16}) {
+        cases.push_back({encoding, {group, type}});
+      }
+    }
+  }
+  return cases;
+}
+
+int64_t col_unit(const Case& c) {
+  return encoding_info(c.encoding).family == Family::kAffine ? c.params.group
+                                                             : encoding_info(c.encoding).block;
+}
+
+std::string describe(const Case& c) {
+  return std::string(encoding_info(c.encoding).name) + " group " + std::to_string(c.params.group);
+}
+
+class Matmul : public Isa {};
+
+INSTANTIATE_TEST_SUITE_P(All, Matmul, testing::ValuesIn(test::all_isas()), test::isa_test_name);
+
+TEST_P(Matmul, ProductsMatchTheReference) {
+  for (const Case& c : all_cases()) {
+    for (bool f32 : {false, true}) {
+      compute_.f32_activations = f32;
+      const int64_t unit = col_unit(c);
+      const int64_t rows = 1 + static_cast<int64_t>(random_() % 70);
+      const int64_t cols =
+          unit * (1 + static_cast<int64_t>(random_() % static_cast<uint32_t>(1 + 700 / unit)));
+      const int64_t n = 1 + static_cast<int64_t>(random_() % 9);
+      SCOPED_TRACE(describe(c) + (f32 ? " f32 " : " default ") + std::to_string(rows) + "x" +
+                   std::to_string(cols) + "x" + std::to_string(n));
+      const TestWeight w = random_weight(c.encoding, c.params, rows, cols, random_);
+      const std::vector<float> x = random_floats(n * cols, random_);
+      const std::vector<float> out = multiply(compute_, w.view, x.data(), n, cols);
+      const bool is_int8 = !f32 && encoding_info(c.encoding).activation == Activation::kInt8;
+      std::vector<float> weight(static_cast<size_t>(cols));
+      for (int64_t t = 0; t < n; ++t) {
+        std::vector<double> input(&x[static_cast<size_t>(t * cols)],
+                                  &x[static_cast<size_t>(t * cols)] + cols);
+        if (is_int8) input = as_int8(compute_, &x[static_cast<size_t>(t * cols)], cols);
+        for (int64_t r = 0; r < rows; ++r) {
+          decode_row(w.view, r, weight.data());
+          double sum = 0, magnitude = 0;
+          for (size_t i = 0; i < weight.size(); ++i) {
+            sum += weight[i] * input[i];
+            magnitude += std::fabs(weight[i] * input[i]);
+          }
+          ASSERT_NEAR(out[static_cast<size_t>(t * rows + r)], sum, 2e-6 * magnitude + 1e-9) << "row " << r;
+        }
+      }
+    }
+  }
+}
+
+// The documented int8 product in plain code: exact integers, one chain of fused sums.
+TEST_P(Matmul, Int8ProductsAreTheDocumentedChainBitForBit) {
+  for (const Case& c : {Case{Encoding::kQ4_0, {}}, Case{Encoding::kQ8_0, {}}}) {
+    const int64_t rows = 37, cols = 32 * 19;
+    const TestWeight w = random_weight(c.encoding, c.params, rows, cols, random_);
+    const std::vector<float> x = random_floats(cols, random_);
+    const std::vector<float> out = multiply(compute_, w.view, x.data(), 1, cols);
+    std::vector<ActivationBlock> input(static_cast<size_t>(cols / 32));
+    compute_.table->quantize_row(x.data(), cols, input.data());
+    std::vector<float> weight(static_cast<size_t>(cols));
+    for (int64_t r = 0; r < rows; ++r) {
+      decode_row(w.view, r, weight.data());
+      float sum = 0;
+      for (size_t b = 0; b < input.size(); ++b) {
+        uint16_t half;
+        std::memcpy(
+            &half,
+            &w.plane[0][static_cast<size_t>(r) * w.view.stride[0] + b * encoding_info(c.encoding).bytes], 2);
+        const float scale = f16_to_f32(half);
+        int dot = 0;
+        for (size_t i = 0; i < 32; ++i)
+          dot += static_cast<int>(std::lround(weight[32 * b + i] / scale)) * input[b].q[i];
+        sum = std::fma(static_cast<float>(dot), scale * input[b].scale, sum);
+      }
+      ASSERT_EQ(out[static_cast<size_t>(r)], sum) << "row " << r;
+    }
+  }
+}
+
+TEST_P(Matmul, Int8ProductsAreTheSameOnAllInstructionSets) {
+  Compute baseline = compute_;
+  baseline.table = &kernel_table("generic");
+  for (const Case& c : all_cases()) {
+    if (encoding_info(c.encoding).activation != Activation::kInt8) continue;
+    const TestWeight w = random_weight(c.encoding, c.params, 21, 256, random_);
+    const std::vector<float> x = random_floats(3 * 256, random_);
+    EXPECT_EQ(multiply(compute_, w.view, x.data(), 3, 256), multiply(baseline, w.view, x.data(), 3, 256))
+        << describe(c);
+  }
+}
+
+TEST_P(Matmul, NeitherBatchNorThreadsNorTheRowSplitChangeABit) {
+  const int64_t n = 520, rows = 75;
+  for (const Case& c : all_cases()) {
+    if (c.params.scale_type != ScaleType::kBF16 || c.params.group == 128) continue;
+    for (bool f32 : {false, true}) {
+      compute_.f32_activations = f32;
+      SCOPED_TRACE(describe(c) + (f32 ? " f32" : " default"));
+      const int64_t cols = encoding_info(c.encoding).family == Family::kFloat ? 301 : 768;
+      const TestWeight w = random_weight(c.encoding, c.params, rows, cols, random_);
+      const std::vector<float> x = random_floats(n * cols, random_);
+      const std::vector<float> whole = multiply(compute_, w.view, x.data(), n, cols);
+      const auto expect_rows = [&](const std::vector<float>& part, int64_t first) {
+        ASSERT_EQ(
+            std::memcmp(part.data(), &whole[static_cast<size_t>(first * rows)], part.size() * sizeof(float)),
+            0);
+      };
+      for (int64_t batch : {1, 2, 3, 7, 8, 64, 512}) {
+        SCOPED_TRACE(batch);
+        for (int64_t first : {int64_t{0}, n - batch}) {
+          expect_rows(multiply(compute_, w.view, &x[static_cast<size_t>(first * cols)], batch, cols), first);
+        }
+      }
+      for (int threads : {1, 4}) {
+        ThreadPool other(threads);
+        Compute with_other = compute_;
+        with_other.pool = &other;
+        expect_rows(multiply(with_other, w.view, x.data(), n, cols), 0);
+      }
+      WeightView lower = w.view;  // rows from 13 on
+      for (size_t p = 0; p < plane_count(c.encoding); ++p) lower.plane[p] += 13 * lower.stride[p];
+      lower.rows -= 13;
+      const std::vector<float> part = multiply(compute_, lower, x.data(), 5, cols);
+      for (size_t t = 0; t < 5; ++t) {
+        for (size_t r = 13; r < rows; ++r) ASSERT_EQ(part[t * (rows - 13) + r - 13], whole[t * rows + r]);
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, SeveralProductsWithChosenInputRowsRunTogether) {
+  const TestWeight a = random_weight(Encoding::kQ4_K, {}, 90, 512, random_);
+  const TestWeight b = random_weight(Encoding::kF16, {}, 33, 512, random_);
+  const std::vector<float> x = random_floats(6 * 512, random_);
+  Activations input;
+  input.set(x.data(), 6, 512, 512);
+  input.prepare(compute_, Encoding::kQ4_K);
+  const std::vector<int32_t> some = {4, 1, 1}, one = {5};
+  std::vector<float> out_a(3 * 90), out_b(6 * 40, -1), out_c(90);
+  const MatmulTask tasks[] = {{a.view, &input, some, out_a.data(), 90},
+                              {b.view, &input, {}, out_b.data(), 40},
+                              {a.view, &input, one, out_c.data(), 90}};
+  matmul(compute_, tasks);
+  const std::vector<float> all_a = multiply(compute_, a.view, x.data(), 6, 512);
+  const std::vector<float> all_b = multiply(compute_, b.view, x.data(), 6, 512);
+  for (size_t r = 0; r < 90; ++r) {
+    for (size_t t = 0; t < 3; ++t) EXPECT_EQ(out_a[t * 90 + r], all_a[static_cast<size_t>(some[t]) * 90 + r]);
+    EXPECT_EQ(out_c[r], all_a[5 * 90 + r]);
+  }
+  for (size_t t = 0; t < 6; ++t) {
+    for (size_t r = 0; r < 33; ++r) EXPECT_EQ(out_b[t * 40 + r], all_b[t * 33 + r]);
+    for (size_t r = 33; r < 40; ++r) EXPECT_EQ(out_b[t * 40 + r], -1);  // beyond the rows, within the stride
+  }
+}
+
+TEST_P(Matmul, OneBadInputRowSpoilsNoOther) {
+  for (Encoding encoding : {Encoding::kQ4_0, Encoding::kQ6_K, Encoding::kF32}) {
+    const TestWeight w = random_weight(encoding, {}, 40, 256, random_);
+    std::vector<float> x = random_floats(8 * 256, random_);
+    const std::vector<float> good = multiply(compute_, w.view, x.data(), 8, 256);
+    x[2 * 256 + 100] = std::numeric_limits<float>::quiet_NaN();
+    x[5 * 256 + 7] = std::numeric_limits<float>::infinity();
+    const std::vector<float> out = multiply(compute_, w.view, x.data(), 8, 256);
+    for (size_t t = 0; t < 8; ++t) {
+      for (size_t r = 0; r < 40; ++r) {
+        if (t == 2 || t == 5)
+          EXPECT_FALSE(std::isfinite(out[t * 40 + r]));
+        else
+          EXPECT_EQ(out[t * 40 + r], good[t * 40 + r]);
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, Int8RowsAreTheDocumentedFormat) {
+  std::vector<float> x = random_floats(32 * 6, random_);
+  for (size_t i = 0; i < 32; ++i) {
+    x[32 + i] = 0;
+    x[64 + i] *= 1e-35f;
+    x[96 + i] *= 1e30f;
+    x[128 + i] = static_cast<float>(i) - 15.5f;
+  }
+  x[128] = 127;  // steps of one: ties
+  x[160 + 3] = -std::numeric_limits<float>::infinity();
+  std::vector<ActivationBlock> blocks(6);
+  compute_.table->quantize_row(x.data(), 32 * 6, blocks.data());
+  for (size_t b = 0; b < 6; ++b) {
+    SCOPED_TRACE(b);
+    float amax = 0;
+    for (size_t i = 0; i < 32; ++i) amax = std::fmax(amax, std::fabs(x[32 * b + i]));
+    if (b == 5) {
+      EXPECT_TRUE(std::isnan(blocks[b].scale) && std::isnan(blocks[b].sum) && blocks[b].q[0] == 0);
+      continue;
+    }
+    const bool is_zero = amax < 0x1p-100f;
+    EXPECT_EQ(blocks[b].scale, is_zero ? 0 : amax / 127);
+    int sum[2] = {};
+    for (size_t i = 0; i < 32; ++i) {
+      const int q = is_zero ? 0 : static_cast<int>(std::nearbyint(x[32 * b + i] * (127 / amax)));
+      EXPECT_EQ(blocks[b].q[i], q);
+      sum[i / 16] += q;
+    }
+    EXPECT_EQ(blocks[b].neg_q, -(sum[0] + sum[1]));
+    EXPECT_EQ(blocks[b].sum, blocks[b].scale * static_cast<float>(sum[0] + sum[1]));
+    for (size_t h = 0; h < 2; ++h) {
+      EXPECT_EQ(blocks[b].neg_q16[h], -sum[h]);
+      EXPECT_EQ(blocks[b].sum16[h], blocks[b].scale * static_cast<float>(sum[h]));
+    }
+  }
+}
+
+TEST(Activations, ReserveAllocatesWhatBufferBytesSays) {
+  EXPECT_EQ(Activations::buffer_bytes(3, 64), 3u * 2 * sizeof(ActivationBlock));
+  Activations moved_from;
+  moved_from.reserve(3, 64);
+  Activations input(std::move(moved_from));
+  const std::vector<float> x(3 * 64, 1.0f);
+  input.set(x.data(), 3, 64, 64);
+  EXPECT_EQ(input.rows(), 3);
+  EXPECT_EQ(input.cols(), 64);
+}
+
+TEST(KernelTable, AnUnknownNameIsRefusedWithTheNamesThereAre) {
+  try {
+    kernel_table("mmx");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("generic"), std::string::npos) << error.what();
+  }
+  EXPECT_STREQ(kernel_isa(kernel_table()), available_isas().front().c_str());
+}
+
+}  // namespace
+}  // namespace sluice
