@@ -1,0 +1,173 @@
+// Micro-benchmarks of the kernels: each instruction set x encoding x number of input rows.
+//
+//   matmul/<isa>/<encoding>[+f32]/rows:<output>x<input>/batch:<n>/threads:<t>
+//   attention/<isa>/<kv type>/context:<n>/batch:<n>/threads:<t>
+//
+// Weights are many matrices, 256 MB together, used in turn, so that a batch of 1 reads memory and not a
+// cache. bytes_per_second counts the bytes of the weights (keys and values), items_per_second the operations
+// (2 per product). Select with --benchmark_filter; the default set is what docs/performance.md lists.
+#include <benchmark/benchmark.h>
+
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t kWeightBytes = 256u << 20;
+
+// Random bytes; every 16-bit piece of which is a small finite half in either format, so that no encoding sees
+// a NaN or a subnormal.
+std::vector<std::byte> random_bytes(size_t n) {
+  std::mt19937_64 random(1);
+  std::vector<std::byte> bytes(n + 8);
+  for (size_t i = 0; i < n; i += 8) {
+    const uint64_t word = (random() & 0xb3ffb3ffb3ffb3ff) | 0x2000200020002000;
+    std::memcpy(&bytes[i], &word, 8);
+  }
+  return bytes;
+}
+
+// The same memory for every benchmark.
+const std::vector<std::byte>& weight_memory() {
+  static const std::vector<std::byte> memory = random_bytes(kWeightBytes + (1u << 20));
+  return memory;
+}
+
+struct Shape {
+  int64_t rows, cols, batch;
+  int threads;
+};
+
+void run_matmul(benchmark::State& state, const std::string& isa, Encoding encoding, bool f32, Shape shape) {
+  ThreadPool pool(shape.threads);
+  Compute compute{&kernel_table(isa), &pool, f32};
+  const EncodingParams params{64, ScaleType::kBF16};
+  const auto bytes = row_bytes(encoding, params, static_cast<uint64_t>(shape.cols));
+  uint64_t matrix_bytes = 0;
+  for (uint64_t b : bytes) matrix_bytes += b * static_cast<uint64_t>(shape.rows);
+  const size_t n_matrices = shape.batch > 64 ? 1 : std::max<size_t>(1, kWeightBytes / matrix_bytes);
+  std::vector<WeightView> weights;
+  const std::byte* at = weight_memory().data();
+  for (size_t m = 0; m < n_matrices; ++m) {
+    WeightView w;
+    w.encoding = encoding;
+    w.params = params;
+    w.rows = shape.rows;
+    w.cols = shape.cols;
+    for (size_t p = 0; p < plane_count(encoding); ++p) {
+      w.plane[p] = at;
+      w.stride[p] = bytes[p];
+      at += bytes[p] * static_cast<uint64_t>(shape.rows);
+    }
+    weights.push_back(w);
+  }
+  std::vector<float> x(static_cast<size_t>(shape.batch * shape.cols));
+  std::mt19937 random(2);
+  for (float& v : x) v = std::normal_distribution<float>()(random);
+  std::vector<float> out(static_cast<size_t>(shape.batch * shape.rows));
+  Activations input;
+  input.reserve(shape.batch, shape.cols);
+  size_t next = 0;
+  for (auto _ : state) {
+    input.set(x.data(), shape.batch, shape.cols, shape.cols);
+    input.prepare(compute, encoding);
+    const MatmulTask task{weights[next], &input, {}, out.data(), shape.rows};
+    matmul(compute, std::span(&task, 1));
+    next = (next + 1) % n_matrices;
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(matrix_bytes));
+  state.SetItemsProcessed(state.iterations() * 2 * shape.rows * shape.cols * shape.batch);
+}
+
+void run_attention(benchmark::State& state, const std::string& isa, KvType type, int64_t context,
+                   int64_t batch, int threads) {
+  constexpr int64_t kHeads = 8, kGroup = 4, kHeadDim = 128;
+  ThreadPool pool(threads);
+  Compute compute{&kernel_table(isa), &pool, false};
+  const size_t head_bytes = static_cast<size_t>(kKvBlockTokens * kHeadDim) * kv_type_bytes(type);
+  const size_t block_bytes = 2 * kHeads * head_bytes;
+  const int64_t n_blocks = (context + kKvBlockTokens - 1) / kKvBlockTokens;
+  std::vector<std::byte> memory(block_bytes * static_cast<size_t>(n_blocks));
+  std::vector<const std::byte*> blocks;
+  for (int64_t b = 0; b < n_blocks; ++b) blocks.push_back(&memory[static_cast<size_t>(b) * block_bytes]);
+  std::vector<float> q(static_cast<size_t>(batch * kHeads * kGroup * kHeadDim), 0.1f), out(q.size());
+  std::vector<AttentionTask> tasks;
+  for (int64_t h = 0; h < kHeads; ++h) {
+    AttentionTask task;
+    task.q = q.data() + h * kGroup * kHeadDim;
+    task.out = out.data() + h * kGroup * kHeadDim;
+    task.q_stride = task.out_stride = kHeads * kGroup * kHeadDim;
+    task.n_queries = batch;
+    task.first_position = context - batch;
+    task.blocks = blocks;
+    task.k_offset = 2 * static_cast<size_t>(h) * head_bytes;
+    task.v_offset = task.k_offset + head_bytes;
+    task.kv_type = type;
+    task.group = kGroup;
+    task.head_dim = kHeadDim;
+    task.scale = 0.1f;
+    tasks.push_back(task);
+  }
+  for (auto _ : state) attention(compute, tasks);
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(memory.size()));
+  state.SetItemsProcessed(state.iterations() * 4 * batch * kHeads * kGroup * kHeadDim * context);
+}
+
+void register_all() {
+  const auto add_matmul = [](const std::string& isa, Encoding encoding, bool f32, Shape s) {
+    const std::string name = "matmul/" + isa + "/" + std::string(encoding_info(encoding).name) +
+                             (f32 ? "+f32" : "") + "/rows:" + std::to_string(s.rows) + "x" +
+                             std::to_string(s.cols) + "/batch:" + std::to_string(s.batch) +
+                             "/threads:" + std::to_string(s.threads);
+    benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+      run_matmul(state, isa, encoding, f32, s);
+    })->UseRealTime();
+  };
+  for (const std::string& isa : available_isas()) {
+    if (isa == "generic") continue;
+    for (size_t e = 0; e < kNumEncodings; ++e) {
+      const auto encoding = static_cast<Encoding>(e);
+      for (bool f32 : {false, true}) {
+        if (f32 && encoding_info(encoding).activation == Activation::kF32) continue;
+        for (int threads : {1, 2}) {
+          add_matmul(isa, encoding, f32, {2048, 8192, 1, threads});
+          add_matmul(isa, encoding, f32, {2048, 2048, 512, threads});
+        }
+        if (f32) continue;
+        add_matmul(isa, encoding, f32, {8192, 2048, 1, 2});
+        for (int64_t batch : {2, 4, 8}) add_matmul(isa, encoding, f32, {2048, 8192, batch, 2});
+      }
+    }
+    for (KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
+      const std::string name = type == KvType::kF32 ? "f32" : type == KvType::kF16 ? "f16" : "bf16";
+      for (int64_t context : {512, 8192, 32768}) {
+        for (int64_t batch : {1, 512}) {
+          for (int threads : {1, 2}) {
+            benchmark::RegisterBenchmark(
+                ("attention/" + isa + "/" + name + "/context:" + std::to_string(context) +
+                 "/batch:" + std::to_string(batch) + "/threads:" + std::to_string(threads))
+                    .c_str(),
+                [=](benchmark::State& state) { run_attention(state, isa, type, context, batch, threads); })
+                ->UseRealTime();
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) {
+  sluice::register_all();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+}
