@@ -17,17 +17,27 @@
 
 namespace sluice {
 
+// What one encoding contributes to a model.
+struct EncodingUse {
+  std::string name;  // "q4_0"
+  int64_t n_weights = 0;
+  uint64_t bytes = 0;  // with scales
+  double bits_per_weight() const {
+    return n_weights ? 8.0 * static_cast<double>(bytes) / static_cast<double>(n_weights) : 0;
+  }
+};
+
 struct ModelInfo {
   std::string path;
   std::string family;        // "Hugging Face" or "GGUF"
   std::string architecture;  // "qwen3_moe"
-  std::string encodings;     // "q4_0 96 %, f32 4 %" by bytes
   int64_t n_layers = 0, hidden = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, vocab = 0;
   int64_t n_experts = 0, n_experts_per_token = 0;  // 0 for dense models
   int64_t trained_context = 0;
   int64_t n_parameters = 0;
-  uint64_t file_bytes = 0;       // of all tensors
-  uint64_t bytes_per_token = 0;  // weight bytes that one generated token reads from memory
+  std::vector<EncodingUse> encodings;  // of the matrices, largest share first
+  uint64_t file_bytes = 0;             // of all tensors
+  uint64_t bytes_per_token = 0;        // weight bytes that one generated token reads from memory
   uint64_t kv_bytes_per_token = 0;
 };
 

@@ -88,27 +88,32 @@ std::string read_stdin(uint64_t max_bytes) {
   }
 }
 
-ProgressBar::ProgressBar(std::string label) : label_(std::move(label)), start_(monotonic_seconds()) {}
+ProgressBar::ProgressBar(std::string label, const char* unit)
+    : label_(std::move(label)), unit_(unit), start_(monotonic_seconds()) {}
+
+std::string ProgressBar::amount(uint64_t n) const {
+  return unit_ ? std::to_string(n) + " " + unit_ : format_bytes(n);
+}
 
 ProgressBar::~ProgressBar() {
   if (drawn_ && stderr_is_terminal()) write_stderr("\r\x1b[K");
 }
 
-void ProgressBar::update(uint64_t done_bytes, uint64_t total_bytes) {
-  if (total_bytes == 0) return;
+void ProgressBar::update(uint64_t done, uint64_t total) {
+  if (total == 0) return;
   const double now = monotonic_seconds();
   const double elapsed = now - start_;
-  const double part = static_cast<double>(done_bytes) / static_cast<double>(total_bytes);
+  const double part = static_cast<double>(done) / static_cast<double>(total);
   const bool terminal = stderr_is_terminal();
   if (!drawn_ && (elapsed < 0.3 || elapsed < 2 * part)) return;  // on the way to less than two seconds
   if (drawn_ && now - last_ < (terminal ? 0.1 : 5.0)) return;
   drawn_ = true;
   last_ = now;
-  const double rate = static_cast<double>(done_bytes) / std::max(elapsed, 1e-9);
-  const std::string numbers = format_string(
-      "%s/%s  %s/s  %s left", format_bytes(done_bytes).c_str(), format_bytes(total_bytes).c_str(),
-      format_bytes(static_cast<uint64_t>(rate)).c_str(),
-      format_seconds(static_cast<double>(total_bytes - done_bytes) / std::max(rate, 1.0)).c_str());
+  const double rate = static_cast<double>(done) / std::max(elapsed, 1e-9);
+  const std::string numbers =
+      format_string("%s/%s  %s/s  %s left", amount(done).c_str(), amount(total).c_str(),
+                    amount(static_cast<uint64_t>(rate)).c_str(),
+                    format_seconds(static_cast<double>(total - done) / std::max(rate, 1.0)).c_str());
   if (!terminal) {
     write_stderr(format_string("%s: %.0f %%  %s\n", label_.c_str(), 100 * part, numbers.c_str()));
     return;

@@ -39,15 +39,19 @@ std::string read_stdin(uint64_t max_bytes = uint64_t{256} << 20);
 // terminal.
 class ProgressBar {
  public:
-  explicit ProgressBar(std::string label);
+  // Counts bytes, or `unit` ("tokens").
+  explicit ProgressBar(std::string label, const char* unit = nullptr);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  void update(uint64_t done_bytes, uint64_t total_bytes);
+  void update(uint64_t done, uint64_t total);
 
  private:
+  std::string amount(uint64_t n) const;
+
   std::string label_;
+  const char* unit_;
   double start_;
   double last_ = 0;  // when something was drawn
   bool drawn_ = false;

@@ -11,6 +11,7 @@
 #include "base/units.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
+#include "format/json.h"
 #include "platform/file.h"
 
 namespace sluice {
@@ -219,17 +220,18 @@ std::string read_text(const std::string& path) {
 }
 
 std::vector<int32_t> read_ids(const std::string& path) {
-  const nlohmann::json json = nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
-  const nlohmann::json& list = json.is_object() && json.contains("ids") ? json["ids"] : json;
+  const nlohmann::ordered_json json = parse_json(read_text(path), printable(path));
+  const nlohmann::ordered_json& list = json.is_object() && json.contains("ids") ? json["ids"] : json;
   if (!list.is_array())
     throw_error(ErrorKind::kInvalid, "%s: not a JSON array of token ids, like [1, 2, 3]",
                 printable(path).c_str());
   std::vector<int32_t> ids;
   ids.reserve(list.size());
-  for (const nlohmann::json& id : list) {
+  for (const nlohmann::ordered_json& id : list) {
     if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<int32_t>::max())
-      throw_error(ErrorKind::kInvalid, "%s: %s is no token id", printable(path).c_str(),
-                  printable(id.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)).c_str());
+      throw_error(
+          ErrorKind::kInvalid, "%s: %s is no token id", printable(path).c_str(),
+          printable(id.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace)).c_str());
     ids.push_back(id.get<int32_t>());
   }
   return ids;

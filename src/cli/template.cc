@@ -9,6 +9,7 @@
 #include "cli/model_flags.h"
 #include "cli/verbs.h"
 #include "engine/text_assets.h"
+#include "format/json.h"
 #include "hub/model_path.h"
 #include "text/chat_template.h"
 
@@ -34,7 +35,7 @@ void add_token_names(const Tokenizer& tokenizer, Json& context) {
 }
 
 int render(const TemplateOptions& options) {
-  Json context = Json::parse(read_text(options.context_file), nullptr, /*allow_exceptions=*/false);
+  Json context = parse_json(read_text(options.context_file), printable(options.context_file));
   if (!context.is_object())
     throw_error(ErrorKind::kInvalid, "%s: not a JSON object of variables",
                 printable(options.context_file).c_str());

@@ -69,27 +69,12 @@ void check_options(const EngineOptions& options) {
   check(options.n_sequences, 1, 4096, "number of sequences");
 }
 
-std::string describe_encodings(const std::vector<EncodingShare>& shares) {
-  uint64_t all = 0;
-  for (const EncodingShare& share : shares) all += share.bytes;
-  std::string text;
-  for (const EncodingShare& share : shares) {
-    if (!text.empty()) text += ", ";
-    text += encoding_info(share.encoding).name;
-    if (shares.size() == 1) break;
-    text += format_string(" %.3g %%", 100.0 * static_cast<double>(share.bytes) / static_cast<double>(all));
-  }
-  return text;
-}
-
 ModelInfo describe(const Checkpoint& checkpoint, const Model& model) {
   const ModelSpec& spec = model.spec();
-  const std::vector<EncodingShare> shares = model.encodings();
   ModelInfo info;
   info.path = checkpoint.path();
   info.family = checkpoint.family() == CheckpointFamily::kGguf ? "GGUF" : "Hugging Face";
   info.architecture = spec.architecture;
-  info.encodings = describe_encodings(shares);
   info.n_layers = spec.n_layers;
   info.hidden = spec.hidden;
   info.n_heads = spec.n_heads;
@@ -99,7 +84,11 @@ ModelInfo describe(const Checkpoint& checkpoint, const Model& model) {
   info.n_experts = spec.n_experts;
   info.n_experts_per_token = spec.n_experts_per_token;
   info.trained_context = spec.trained_context;
-  for (const EncodingShare& share : shares) info.n_parameters += static_cast<int64_t>(share.weights);
+  for (const EncodingShare& share : model.encodings()) {
+    const auto n_weights = static_cast<int64_t>(share.weights);
+    info.n_parameters += n_weights;
+    info.encodings.push_back({std::string(encoding_info(share.encoding).name), n_weights, share.bytes});
+  }
   info.file_bytes = checkpoint.total_bytes();
   info.bytes_per_token = model.bytes_per_token();
   info.kv_bytes_per_token = model.needs().kv_bytes_per_token;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "format/gguf.h"
+#include "format/json.h"
 #include "platform/file.h"
 
 namespace sluice {
@@ -21,52 +22,18 @@ std::optional<std::string> read_if_there(const fs::path& path) {
 }
 
 std::optional<Json> parse_if_there(const fs::path& path) {
-  const std::optional<std::string> text = read_if_there(path);
-  if (!text) return std::nullopt;
-  Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!fs::is_regular_file(path)) return std::nullopt;
+  Json json = read_json_file(path.string());
   if (!json.is_object()) throw_error(ErrorKind::kCorrupt, "%s: not a JSON object", path.c_str());
   return json;
-}
-
-std::optional<int32_t> id_key(const GgufMetadata& metadata, std::string_view key) {
-  const std::optional<int64_t> value = metadata.integer(key);
-  if (!value) return std::nullopt;
-  if (*value < 0 || *value > INT32_MAX) return std::nullopt;  // files write -1 for "none"
-  return static_cast<int32_t>(*value);
-}
-
-std::shared_ptr<const Tokenizer> gguf_tokenizer(const GgufMetadata& metadata, const std::string& where) {
-  const std::string* model = metadata.string("tokenizer.ggml.model");
-  const std::vector<std::string>* tokens = metadata.strings("tokenizer.ggml.tokens");
-  if (!model || *model == "none" || !tokens) return nullptr;
-  GgufVocabulary v;
-  v.model = *model;
-  v.tokens = *tokens;
-  if (const std::string* pre = metadata.string("tokenizer.ggml.pre")) v.pre = *pre;
-  if (const auto* scores = metadata.numbers("tokenizer.ggml.scores"))
-    v.scores.assign(scores->begin(), scores->end());
-  if (const auto* types = metadata.integers("tokenizer.ggml.token_type"))
-    v.types.assign(types->begin(), types->end());
-  if (const auto* merges = metadata.strings("tokenizer.ggml.merges")) v.merges = *merges;
-  if (const auto* charsmap = metadata.integers("tokenizer.ggml.precompiled_charsmap"))
-    v.charsmap.assign(charsmap->begin(), charsmap->end());
-  v.bos = id_key(metadata, "tokenizer.ggml.bos_token_id");
-  v.eos = id_key(metadata, "tokenizer.ggml.eos_token_id");
-  v.eot = id_key(metadata, "tokenizer.ggml.eot_token_id");
-  v.eom = id_key(metadata, "tokenizer.ggml.eom_token_id");
-  v.unk = id_key(metadata, "tokenizer.ggml.unknown_token_id");
-  v.pad = id_key(metadata, "tokenizer.ggml.padding_token_id");
-  v.add_bos = metadata.boolean("tokenizer.ggml.add_bos_token");
-  v.add_eos = metadata.boolean("tokenizer.ggml.add_eos_token");
-  v.add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix");
-  v.remove_extra_whitespaces = metadata.boolean("tokenizer.ggml.remove_extra_whitespaces");
-  return load_tokenizer_gguf(v, where);
 }
 
 TextAssets gguf_assets(const Checkpoint& checkpoint) {
   const GgufMetadata& metadata = checkpoint.metadata();
   TextAssets assets;
-  assets.tokenizer = gguf_tokenizer(metadata, checkpoint.path());
+  // A GGUF without vocabulary says "none", or nothing at all.
+  const std::string* model = metadata.string("tokenizer.ggml.model");
+  if (model && *model != "none") assets.tokenizer = load_tokenizer_gguf(metadata, checkpoint.path());
   if (const std::string* source = metadata.string("tokenizer.chat_template"))
     assets.chat_template.emplace(*source, checkpoint.path());
   return assets;
