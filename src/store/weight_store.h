@@ -102,15 +102,17 @@ class Lease {
 
   void release(size_t index) noexcept;
 
+  struct State;  // the store's
+
  private:
   friend class WeightStore;
-  struct State;
   explicit Lease(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 
 // Which occupied slot to give up. Calls come in the canonical order of acquire, never of arrival, so that a
-// simulation of the same accesses counts the same hits. Not thread-safe: the store serialises.
+// simulation of the same accesses counts the same hits: for each acquire() first the hits, then the units
+// that are new, both in the order of its ranges. Not thread-safe: the store serialises.
 class CachePolicy {
  public:
   virtual ~CachePolicy() = default;
@@ -141,8 +143,8 @@ struct StoreOptions {
 // Needs of a set of units, before anything is loaded.
 struct StoreNeeds {
   uint64_t all = 0;        // everything resident
-  uint64_t minimum = 0;    // the least weight_bytes that load() accepts: rings plus one expert
-  uint64_t one_token = 0;  // rings plus `experts_per_pass` experts: below it the cache cannot hit
+  uint64_t minimum = 0;    // the least weight_bytes that a store accepts: rings plus one expert
+  uint64_t one_token = 0;  // the dense part plus `experts_per_pass` experts: below it slots cannot hit
 };
 StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass);
 

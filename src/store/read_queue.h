@@ -1,0 +1,104 @@
+// The store's reading thread. It owns the AsyncReader, cuts transfers into pieces and keeps as many of them
+// in flight as the depth allows: demands first, then what is read ahead, then prefetches. It decides nothing
+// else: where bytes go, and what is given up for them, is settled before a transfer comes here.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "platform/async_reader.h"
+#include "store/transfer.h"
+
+namespace sluice {
+
+enum class Priority : uint8_t { kDemand, kAhead, kPrefetch, kCount };
+
+// Used by one caller thread.
+class ReadQueue {
+ public:
+  ReadQueue(std::vector<std::shared_ptr<const File>> files, std::unique_ptr<AsyncReader> reader,
+            size_t depth);
+  // What is in flight ends first; what is not is forgotten.
+  ~ReadQueue();
+  ReadQueue(const ReadQueue&) = delete;
+  ReadQueue& operator=(const ReadQueue&) = delete;
+
+  // Puts a transfer with a room in line: state kReading from here. It is handed over by the next flush(), so
+  // that many cost one lock.
+  void stage(Transfer& transfer, Priority priority);
+  void flush();
+
+  // Moves one that is kReading to the demands.
+  void promote(Transfer& transfer);
+  // Gives up one that is kReading. It is kFailed at once if nothing of it was in flight; otherwise it comes
+  // back from take_ended().
+  void cancel(Transfer& transfer);
+
+  // Collects transfers whose reading has ended, kArrived or kFailed, in order of arrival. With `block` waits
+  // for one if any is kReading. `ended` is overwritten.
+  void take_ended(std::vector<Transfer*>& ended, bool block);
+
+  size_t n_reading() const { return n_reading_; }  // transfers
+  bool demand_is_waiting();                        // some demand has pieces that were not asked for yet
+
+  uint64_t bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
+  uint64_t reads() const { return reads_.load(std::memory_order_relaxed); }
+  const char* reader_name() const { return reader_name_; }
+
+ private:
+  struct Piece {
+    Transfer* transfer = nullptr;
+    uint32_t file = 0;
+    uint64_t offset = 0;
+  };
+
+  void read_loop();
+  bool has_queued() const;
+  void cut_pieces(std::vector<ReadRequest>& requests);
+  bool cut_piece(Transfer& transfer, ReadRequest& request);
+  void settle(const ReadCompletion& completion);
+  std::deque<Transfer*>& queue(Priority priority) { return queues_[static_cast<size_t>(priority)]; }
+
+  const std::vector<std::shared_ptr<const File>> files_;
+  const std::unique_ptr<AsyncReader> reader_;
+  const char* const reader_name_;
+  const size_t depth_;
+
+  // The caller's.
+  struct Staged {
+    Transfer* transfer;
+    Priority priority;
+  };
+  std::vector<Staged> staged_;
+  size_t n_reading_ = 0;
+
+  // The reading thread's.
+  std::vector<Piece> pieces_;          // [depth]
+  std::vector<uint32_t> free_pieces_;  // indices of pieces_
+
+  std::atomic<uint64_t> bytes_read_ = 0;
+  std::atomic<uint64_t> reads_ = 0;
+  std::atomic<bool> has_ended_ = false;  // ended_ is not empty: spares polls the lock
+
+  std::mutex mutex_;  // what follows, and the ReadQueue's part of transfers
+  std::condition_variable work_came_;
+  std::condition_variable transfer_ended_;
+  std::array<std::deque<Transfer*>, static_cast<size_t>(Priority::kCount)> queues_;
+  std::vector<Transfer*> ended_;
+  bool can_take_more_ = false;  // the thread waits for completions with room for more reads: wake it
+  bool stop_ = false;
+
+  std::thread thread_;  // last: uses all of the above
+};
+
+}  // namespace sluice

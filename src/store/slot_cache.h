@@ -1,0 +1,63 @@
+// Cached units in slots of equal size under a policy. Who gets a slot is decided when it is asked for, in the
+// caller's order: if its holder is still leased or being read, the newcomer waits in line for the slot, and
+// the books already say that it is there. So the same accesses count the same hits whatever the disk does.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "store/read_queue.h"
+#include "store/transfer.h"
+#include "store/weight_store.h"
+
+namespace sluice {
+
+class SlotCache {
+ public:
+  // `slots` is [n_slots, slot_room] bytes.
+  SlotCache(size_t n_units, std::byte* slots, size_t n_slots, uint64_t slot_room,
+            std::unique_ptr<CachePolicy> policy, TransferPool& pool, ReadQueue& reads);
+
+  bool holds(UnitId unit) const { return holder_[unit] != nullptr; }
+  // Leases a unit that holds() and whose reading, if it failed or was put off, is started again (then it is
+  // no hit: *is_hit is false).
+  Transfer& lease(UnitId unit, bool* is_hit);
+  // Leases a unit that does not: takes a slot for it.
+  Transfer& lease_new(UnitId unit, const Layout& layout);
+  // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none.
+  bool prefetch(UnitId unit, const Layout& layout);
+
+  void release(Transfer& transfer);
+  void on_ended(Transfer& transfer);  // its read
+
+  uint64_t evictions() const { return evictions_; }
+  uint64_t wasted_bytes() const { return wasted_bytes_; }
+
+ private:
+  // Who has the room and who waits for it, in order. The last is who the books say is there.
+  struct Slot {
+    Transfer* first = nullptr;
+    Transfer* last = nullptr;
+  };
+
+  size_t choose_slot();
+  Transfer& move_in(UnitId unit, const Layout& layout);
+  void move_on(Slot& slot);
+  void retain(Transfer& transfer);
+
+  std::byte* slots_base_;
+  uint64_t slot_room_;
+  std::unique_ptr<CachePolicy> policy_;
+  TransferPool& pool_;
+  ReadQueue& reads_;
+  std::vector<Slot> slots_;        // [n_slots]
+  std::vector<Transfer*> holder_;  // [n_units] the `last` of a slot, or nullptr
+  size_t n_taken_ = 0;             // slots that ever held something: the first ones
+  size_t n_leased_ = 0;            // slots whose last is leased
+  uint64_t evictions_ = 0;
+  uint64_t wasted_bytes_ = 0;
+};
+
+}  // namespace sluice

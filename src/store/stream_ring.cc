@@ -1,0 +1,178 @@
+#include "store/stream_ring.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace sluice {
+
+using State = Transfer::State;
+
+StreamRing::StreamRing(std::vector<UnitId> order, const std::vector<Layout>& layouts, std::byte* base,
+                       uint64_t bytes, TransferPool& pool, ReadQueue& reads)
+    : order_(std::move(order)),
+      layouts_(layouts),
+      pool_(pool),
+      reads_(reads),
+      ring_(base, bytes),
+      present_(order_.size(), nullptr),
+      expected_(order_.size(), 1) {}
+
+size_t StreamRing::position_of(UnitId unit) const {
+  const auto found = std::lower_bound(order_.begin(), order_.end(), unit);
+  return static_cast<size_t>(found - order_.begin());
+}
+
+Transfer& StreamRing::lease(UnitId unit) {
+  const size_t position = position_of(unit);
+  Transfer*& transfer = present_[position];
+  if (transfer == nullptr) {
+    transfer = pool_.take(unit, Transfer::Place::kStream, &layouts_[unit]);
+    wanted_.push_back(transfer);
+    new_wanted_.push_back(position);
+  } else if (transfer->state == State::kReading) {
+    reads_.promote(*transfer);
+  } else if (transfer->state == State::kFailed && transfer->refs == 0) {
+    reads_.stage(*transfer, Priority::kDemand);
+  }
+  ++transfer->refs;
+  transfer->is_used = true;
+  return *transfer;
+}
+
+void StreamRing::catch_up() {
+  const bool has_jumped = !new_wanted_.empty();
+  if (has_jumped) {
+    const size_t from = next_;
+    std::sort(new_wanted_.begin(), new_wanted_.end(),
+              [&](size_t a, size_t b) { return distance(from, a) < distance(from, b); });
+    for (size_t position : new_wanted_) jump_to(position);
+    new_wanted_.clear();
+  }
+  drop_unleased(!has_jumped);
+  reclaim();
+  read_ahead();
+}
+
+// Goes on after `position`, which is wanted and was not read ahead.
+void StreamRing::jump_to(size_t position) {
+  // A short way forward is units that this pass skips; anything else is a new pass that began early.
+  if (distance(next_, position) <= order_.size() / 2) {
+    for (size_t p = next_; p != position; p = after(p)) {
+      if (present_[p] == nullptr) expected_[p] = 0;
+    }
+  }
+  // It was thought to be skipped, and so were its neighbours: that was wrong.
+  for (size_t p = position; !expected_[p]; p = after(p)) expected_[p] = 1;
+  next_ = after(position);
+}
+
+// All that was read ahead, or what is older than the youngest lease.
+void StreamRing::drop_unleased(bool only_passed) {
+  size_t n_passed = 0;
+  size_t n = 0;
+  ring_.for_each([&](Transfer& transfer) {
+    ++n;
+    if (transfer.refs > 0) n_passed = n;
+  });
+  if (!only_passed) n_passed = n;
+  n = 0;
+  ring_.for_each([&](Transfer& transfer) {
+    if (n++ >= n_passed || transfer.refs > 0 || transfer.is_dropped) return;
+    expected_[position_of(transfer.unit)] = 0;
+    drop(transfer);
+  });
+}
+
+void StreamRing::drop(Transfer& transfer) {
+  transfer.is_dropped = true;
+  present_[position_of(transfer.unit)] = nullptr;
+  if (transfer.state == State::kReading) reads_.cancel(transfer);
+}
+
+void StreamRing::reclaim() {
+  ring_.reclaim([this](Transfer& transfer) {
+    if (!transfer.is_used) wasted_bytes_ += transfer.bytes_asked;
+    pool_.give_back(&transfer);
+  });
+}
+
+void StreamRing::release(Transfer& transfer) {
+  if (--transfer.refs > 0) return;
+  if (transfer.state == State::kWaiting) {
+    wanted_.erase(std::find(wanted_.begin(), wanted_.end(), &transfer));
+    present_[position_of(transfer.unit)] = nullptr;
+    pool_.give_back(&transfer);
+  } else {
+    drop(transfer);
+  }
+  reclaim();
+  read_ahead();
+}
+
+void StreamRing::on_ended(Transfer& transfer) {
+  if (!transfer.is_dropped) return;
+  reclaim();
+  read_ahead();
+}
+
+// What is wanted first; then, in order, as much as the ring holds.
+void StreamRing::read_ahead() {
+  while (!wanted_.empty()) {
+    if (!ring_.place(*wanted_.front())) return;
+    reads_.stage(*wanted_.front(), Priority::kDemand);
+    wanted_.pop_front();
+  }
+  for (size_t n = 0; n < order_.size(); ++n, next_ = after(next_)) {
+    if (!expected_[next_]) continue;
+    if (present_[next_] != nullptr) return;  // once round
+    Transfer* const transfer = pool_.take(order_[next_], Transfer::Place::kStream, &layouts_[order_[next_]]);
+    if (!ring_.place(*transfer)) {
+      pool_.give_back(transfer);
+      return;
+    }
+    present_[next_] = transfer;
+    reads_.stage(*transfer, Priority::kAhead);
+  }
+}
+
+Transfer* RowRing::lease(UnitId unit, std::span<const Extent> extents, IoMode mode) {
+  Transfer* const transfer = pool_.take(unit, Transfer::Place::kRows, nullptr);
+  lay_out(extents, mode, transfer->rows);
+  if (transfer->rows.room > ring_.bytes()) {
+    pool_.give_back(transfer);
+    return nullptr;
+  }
+  transfer->refs = 1;
+  transfer->is_used = true;
+  wanted_.push_back(transfer);
+  return transfer;
+}
+
+void RowRing::start() {
+  while (!wanted_.empty() && ring_.place(*wanted_.front())) {
+    reads_.stage(*wanted_.front(), Priority::kDemand);
+    wanted_.pop_front();
+  }
+}
+
+void RowRing::release(Transfer& transfer) {
+  --transfer.refs;
+  if (transfer.state == State::kWaiting) {
+    wanted_.erase(std::find(wanted_.begin(), wanted_.end(), &transfer));
+    pool_.give_back(&transfer);
+    return;
+  }
+  transfer.is_dropped = true;
+  if (transfer.state == State::kReading) reads_.cancel(transfer);
+  on_ended(transfer);
+}
+
+void RowRing::on_ended(Transfer& transfer) {
+  if (!transfer.is_dropped) return;
+  ring_.reclaim([this](Transfer& vacated) { pool_.give_back(&vacated); });
+  start();
+}
+
+}  // namespace sluice
