@@ -190,7 +190,7 @@ class HuggingFaceCheckpoint final : public Checkpoint {
 
   // Where there is neither model.safetensors nor an index.
   std::vector<std::string> weight_files(const std::vector<std::string>& names) const {
-    const std::vector<std::string> weights = with_extension(names, ".safetensors");
+    std::vector<std::string> weights = with_extension(names, ".safetensors");
     for (const std::string& name : weights) {
       const auto split = parse_split_name(name, ".safetensors");
       if (!split || split->stem != "model") continue;

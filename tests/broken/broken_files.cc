@@ -15,7 +15,7 @@ void write_file(const std::string& path, const std::string& content) {
 
 void write_models(const std::string& root, const std::vector<BrokenModel>& models) {
   for (const BrokenModel& model : models) {
-    for (const auto& [name, content] : model.files) write_file(root + "/" + name, content);
+    for (const auto& [name, content] : model.files) write_file(std::filesystem::path(root) / name, content);
   }
 }
 

@@ -38,7 +38,7 @@ Pieces entry(std::string_view key, uint32_t type, Pieces value) {
   return pieces;
 }
 
-Pieces tensor(std::string_view name, std::vector<uint64_t> dims, uint32_t type, uint64_t offset) {
+Pieces tensor(std::string_view name, const std::vector<uint64_t>& dims, uint32_t type, uint64_t offset) {
   Pieces pieces = {u64(name.size()), std::string(name), u32(static_cast<uint32_t>(dims.size()))};
   for (const uint64_t dim : dims) pieces.push_back(u64(dim));
   pieces.push_back(u32(type));
@@ -210,9 +210,8 @@ void add_metadata(Collection* out) {
 
 void add_tensors(Collection* out) {
   const std::string place = "tensor 'second.weight'";
-  const auto second = [](std::vector<uint64_t> dims, uint32_t type = kTypeQ4_0, uint64_t offset = 128) {
-    return tensor("second.weight", std::move(dims), type, offset);
-  };
+  const auto second = [](const std::vector<uint64_t>& dims, uint32_t type = kTypeQ4_0,
+                         uint64_t offset = 128) { return tensor("second.weight", dims, type, offset); };
   out->add_tensor("tensor-no-name", tensor("", {32, 2}, kTypeQ4_0, 128), kCorrupt, {"tensor 1", "name"});
   out->add_tensor("tensor-twice", tensor("first.weight", {32, 2}, kTypeQ4_0, 128), kCorrupt,
                   {"tensor 'first.weight'", "twice"});

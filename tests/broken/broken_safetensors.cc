@@ -48,7 +48,8 @@ BrokenModel directory(const std::string& name, const Files& files, ErrorKind kin
                       std::vector<std::string> mentions) {
   BrokenModel model{name, {}, kind, std::move(mentions)};
   model.mentions.push_back(name);
-  for (const auto& [file, content] : files) model.files.emplace_back(name + "/" + file, content);
+  const std::string prefix = name + "/";
+  for (const auto& [file, content] : files) model.files.emplace_back(prefix + file, content);
   return model;
 }
 
