@@ -14,9 +14,8 @@
 namespace sluice {
 namespace {
 
-// Precondition: valid UTF-8.
-std::string to_form(std::string_view text, Normalizer::Form form) {
-  if (is_ascii(text)) return std::string(text);
+// Appends the normal form of `text`. Precondition: valid UTF-8.
+void append_form(std::string_view text, Normalizer::Form form, std::string* out) {
   int options = UTF8PROC_STABLE;
   const bool composes = form == Normalizer::Form::kNfc || form == Normalizer::Form::kNfkc;
   options |= composes ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
@@ -28,7 +27,26 @@ std::string to_form(std::string_view text, Normalizer::Form form) {
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, &std::free);
   if (length < 0)
     throw_error(ErrorKind::kInvalid, "text of %zu bytes: %s", text.size(), utf8proc_errmsg(length));
-  return {reinterpret_cast<const char*>(result), static_cast<size_t>(length)};
+  out->append(reinterpret_cast<const char*>(result), static_cast<size_t>(length));
+}
+
+// ASCII characters stay as they are in every form, and none joins what stands before it: only runs of other
+// characters, with the one before them (which may take an accent), are worth work.
+std::string to_form(std::string_view text, Normalizer::Form form) {
+  const auto is_ascii_at = [&](size_t i) { return static_cast<uint8_t>(text[i]) < 0x80; };
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    size_t begin = i;
+    while (begin < text.size() && is_ascii_at(begin)) ++begin;
+    size_t end = begin;
+    while (end < text.size() && !is_ascii_at(end)) ++end;
+    if (begin > i && end > begin) --begin;
+    out += text.substr(i, begin - i);
+    if (end > begin) append_form(text.substr(begin, end - begin), form, &out);
+    i = end;
+  }
+  return out;
 }
 
 // Calls `each(code point, bytes)` for every character. Precondition: valid UTF-8.

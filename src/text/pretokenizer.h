@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -86,6 +87,13 @@ struct NamedPreTokenizer {
 // Adds the steps of a name in tokenizer.ggml.pre ("llama-bpe", "qwen2", "deepseek-v3"...) or of tiktoken
 // ("cl100k", "o200k", "gpt2"). nullopt when the name is not known.
 std::optional<NamedPreTokenizer> add_named_pretokenizer(std::string_view name, PreTokenizer* pretokenizer);
+
+// The regexes behind such a name, each cutting the pieces that the one before left. Empty for unknown names.
+std::span<const std::string_view> named_patterns(std::string_view name);
+
+// The name for those regexes, for whatever writes GGUF files; empty if there is none. Of several, the first
+// that also agrees on looking up whole pieces.
+std::string_view find_pretokenizer_name(std::span<const std::string> patterns, bool ignores_merges);
 
 // GPT-2's regex, which the ByteLevel step of tokenizer.json uses.
 std::string_view gpt2_pattern();

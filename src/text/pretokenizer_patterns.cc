@@ -1,5 +1,6 @@
 // The pre-tokenizers that files name instead of spelling out: tokenizer.ggml.pre of GGUF and the encodings of
 // tiktoken. A name stands for one or more regexes; each cuts the pieces that the one before left.
+#include <algorithm>
 #include <array>
 #include <span>
 
@@ -191,6 +192,20 @@ std::optional<NamedPreTokenizer> add_named_pretokenizer(std::string_view name, P
     pretokenizer->add(PreTokenizer::Split{Regex(pattern), PreTokenizer::Behavior::kIsolated, false});
   }
   return named->traits;
+}
+
+std::span<const std::string_view> named_patterns(std::string_view name) {
+  const Named* named = find_named(name);
+  return named ? named->patterns : Patterns();
+}
+
+std::string_view find_pretokenizer_name(std::span<const std::string> patterns, bool ignores_merges) {
+  for (const Named& named : kNamed) {
+    if (named.traits.ignores_merges == ignores_merges &&
+        std::equal(patterns.begin(), patterns.end(), named.patterns.begin(), named.patterns.end()))
+      return named.name;
+  }
+  return {};
 }
 
 std::string_view gpt2_pattern() { return GPT2; }

@@ -66,6 +66,7 @@ size_t rewrite_escape(std::string_view rest, bool in_class, std::string* out) {
 // A whole class. Classes inside it are a union: their brackets go.
 std::string rewrite_class(std::string_view text) {
   std::string out;
+  const size_t first = text.starts_with("[^") ? 2 : 1;  // a ']' here is an ordinary character
   const size_t last = text.size() - 1;
   for (size_t i = 0; i < text.size();) {
     if (text[i] == '\\') {
@@ -74,7 +75,7 @@ std::string rewrite_class(std::string_view text) {
       const size_t end = text.find(":]", i + 2) + 2;
       out += text.substr(i, end - i);
       i = end;
-    } else if (i > 1 && i < last && (text[i] == '[' || text[i] == ']')) {
+    } else if (i > first && i < last && (text[i] == '[' || text[i] == ']')) {
       ++i;
     } else {
       out += text[i++];

@@ -33,19 +33,19 @@ constexpr Alphabet kAlphabet;
 
 }  // namespace
 
-std::string bytes_of_written(std::string_view written) {
-  std::string bytes;
-  bytes.reserve(written.size());
+void append_bytes_of_written(std::string_view written, std::string* bytes) {
+  const size_t before = bytes->size();
   for (std::string_view rest = written; !rest.empty();) {
     const Utf8Step step = utf8_step(rest);
     if (step.state != Utf8State::kComplete || step.code_point >= kAlphabetEnd ||
         kAlphabet.byte[step.code_point] < 0) {
-      return std::string(written);
+      bytes->resize(before);
+      *bytes += written;
+      return;
     }
-    bytes += static_cast<char>(kAlphabet.byte[step.code_point]);
+    *bytes += static_cast<char>(kAlphabet.byte[step.code_point]);
     rest.remove_prefix(step.length);
   }
-  return bytes;
 }
 
 std::string written_of_bytes(std::string_view bytes) {

@@ -7,9 +7,9 @@
 
 namespace sluice {
 
-// The bytes that `written` stands for; `written` itself when it has a character outside the alphabet, as
-// added tokens may.
-std::string bytes_of_written(std::string_view written);
+// Appends the bytes that `written` stands for; `written` itself when it has a character outside the alphabet,
+// as added tokens may.
+void append_bytes_of_written(std::string_view written, std::string* bytes);
 
 // How a byte-level vocabulary writes `bytes`.
 std::string written_of_bytes(std::string_view bytes);

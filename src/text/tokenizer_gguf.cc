@@ -3,11 +3,11 @@
 #include <utility>
 
 #include "base/error.h"
+#include "text/bpe_merges.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_bytes.h"
 #include "text/tokenizer_parts.h"
 #include "text/tokenizer_spm.h"
-#include "text/tokenizer_utf8.h"
 
 namespace sluice {
 namespace {
@@ -51,6 +51,7 @@ void add_bpe_tokens(const GgufVocabulary& vocabulary, const std::string& where, 
   size_t n_bytes = 0;
   for (const std::string& token : vocabulary.tokens) n_bytes += token.size();
   parts->vocabulary.reserve(vocabulary.tokens.size(), n_bytes);
+  std::string bytes;
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     const auto id = static_cast<int32_t>(i);
     const TokenKind kind = kind_at(vocabulary, i, where);
@@ -62,29 +63,11 @@ void add_bpe_tokens(const GgufVocabulary& vocabulary, const std::string& where, 
       token.special = special;
       add_token(std::move(token), where, parts);
     } else {
-      parts->vocabulary.add(id, bytes_of_written(vocabulary.tokens[i]), kind);
+      bytes.clear();
+      append_bytes_of_written(vocabulary.tokens[i], &bytes);
+      parts->vocabulary.add(id, bytes, kind);
     }
   }
-}
-
-// A merge whose parts or result are no tokens can never apply, and files have such: it is passed over.
-MergeTable load_merges(const GgufVocabulary& vocabulary, const Vocabulary& tokens) {
-  MergeTable merges;
-  merges.reserve(vocabulary.merges.size());
-  uint32_t rank = 0;
-  for (const std::string& merge : vocabulary.merges) {
-    const size_t blank = merge.find(' ', 1);
-    if (blank != merge.npos) {
-      const std::string left = bytes_of_written(std::string_view(merge).substr(0, blank));
-      const std::string right = bytes_of_written(std::string_view(merge).substr(blank + 1));
-      const int32_t left_id = tokens.find_normal(left);
-      const int32_t right_id = tokens.find_normal(right);
-      const int32_t id = tokens.find_normal(left + right);
-      if (left_id >= 0 && right_id >= 0 && id >= 0) merges.add(left_id, right_id, {rank, id});
-    }
-    ++rank;
-  }
-  return merges;
 }
 
 std::unique_ptr<TokenizerParts> load_bpe(const GgufVocabulary& vocabulary, const std::string& where) {
@@ -100,8 +83,9 @@ std::unique_ptr<TokenizerParts> load_bpe(const GgufVocabulary& vocabulary, const
   options.byte_level = true;
   options.ignore_merges = named->ignores_merges;
   options.unknown = vocabulary.unk.value_or(-1);
-  MergeTable merges = load_merges(vocabulary, parts->vocabulary);
-  parts->model.emplace<Bpe>(parts->vocabulary, options, std::move(merges));
+  MergeBuilder merges(parts->vocabulary, true, vocabulary.merges.size());
+  for (const std::string& merge : vocabulary.merges) merges.add(merge);  // files have some that cannot apply
+  parts->model.emplace<Bpe>(parts->vocabulary, options, merges.take());
   parts->bos = vocabulary.bos;
   parts->eos = vocabulary.eos;
   parts->pad = vocabulary.pad;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "text/bpe_merges.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_bytes.h"
 #include "text/tokenizer_config.h"
@@ -43,17 +44,19 @@ class JsonLoader {
   }
 
  private:
-  std::string piece(std::string_view written) const {
-    return byte_level_ ? bytes_of_written(written) : std::string(written);
-  }
-
   void add_piece(std::string_view written, int64_t id) {
     if (id < 0 || id > Vocabulary::kMaxId ||
         parts_.vocabulary.kind(static_cast<int32_t>(id)) != TokenKind::kMissing) {
       throw_error(ErrorKind::kCorrupt, "%s: token \"%s\" has id %lld, which is taken or not in [0, %d]",
                   where_.c_str(), printable(written).c_str(), static_cast<long long>(id), Vocabulary::kMaxId);
     }
-    parts_.vocabulary.add(static_cast<int32_t>(id), piece(written), TokenKind::kNormal);
+    piece_.clear();
+    if (byte_level_) {
+      append_bytes_of_written(written, &piece_);
+    } else {
+      piece_ += written;
+    }
+    parts_.vocabulary.add(static_cast<int32_t>(id), piece_, TokenKind::kNormal);
   }
 
   void add_added_tokens() {
@@ -103,42 +106,26 @@ class JsonLoader {
   }
 
   MergeTable load_merges(const JsonObject& model) {
-    MergeTable merges;
     const auto list = json_array(model, "merges");
-    if (!list) return merges;
-    merges.reserve(list->size());
-    uint32_t rank = 0;
+    if (!list) return {};
+    MergeBuilder merges(parts_.vocabulary, byte_level_, list->size());
+    size_t index = 0;
     for (const auto merge : *list) {
-      std::string_view left, right;
-      if (merge.is_array()) {
-        const JsonArray pair = as_json_array(merge, "merges");
-        if (pair.size() == 2) {
-          left = as_json_string(pair.at(0).value_unsafe(), "merges");
-          right = as_json_string(pair.at(1).value_unsafe(), "merges");
-        }
-      } else {
-        const std::string_view text = as_json_string(merge, "merges");
-        const size_t blank = text.find(' ');
-        left = text.substr(0, blank);
-        right = blank == text.npos ? std::string_view() : text.substr(blank + 1);
+      if (!add_merge(merge, &merges)) {
+        throw_error(ErrorKind::kCorrupt, "%s: merge %zu is not between tokens of the vocabulary",
+                    where_.c_str(), index);
       }
-      add_merge(left, right, rank++, &merges);
+      ++index;
     }
-    return merges;
+    return merges.take();
   }
 
-  void add_merge(std::string_view left_written, std::string_view right_written, uint32_t rank,
-                 MergeTable* merges) {
-    const std::string left = piece(left_written);
-    const std::string right = piece(right_written);
-    const int32_t left_id = parts_.vocabulary.find(left);
-    const int32_t right_id = parts_.vocabulary.find(right);
-    const int32_t id = parts_.vocabulary.find(left + right);
-    if (left.empty() || right.empty() || left_id < 0 || right_id < 0 || id < 0) {
-      throw_error(ErrorKind::kCorrupt, "%s: merge %u (\"%s\" and \"%s\") is not between tokens",
-                  where_.c_str(), rank, printable(left_written).c_str(), printable(right_written).c_str());
-    }
-    merges->add(left_id, right_id, {rank, id});
+  // "left right" or ["left", "right"]
+  static bool add_merge(const JsonValue& merge, MergeBuilder* merges) {
+    if (!merge.is_array()) return merges->add(as_json_string(merge, "merges"));
+    const JsonArray pair = as_json_array(merge, "merges");
+    return pair.size() == 2 && merges->add(as_json_string(pair.at(0).value_unsafe(), "merges"),
+                                           as_json_string(pair.at(1).value_unsafe(), "merges"));
   }
 
   void load_unigram(const JsonObject& model) {
@@ -176,6 +163,7 @@ class JsonLoader {
   const std::string& where_;
   TokenizerParts& parts_;
   const bool byte_level_;
+  std::string piece_;
 };
 
 }  // namespace

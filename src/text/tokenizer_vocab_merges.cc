@@ -1,8 +1,10 @@
 // Loads GPT-2's pair of files: vocab.json (written token to id) and merges.txt (one "left right" a line, best
 // first, under a "#version" line).
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
+#include "text/bpe_merges.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_bytes.h"
 #include "text/tokenizer_config.h"
@@ -16,6 +18,7 @@ namespace {
 void load_vocab(std::string_view json, const std::string& where, Vocabulary* vocabulary) {
   const JsonDocument document(json, where);
   vocabulary->reserve(document.root().size(), json.size() / 2);
+  std::string bytes;
   for (const auto field : document.root()) {
     const int64_t id = as_json_integer(field.value, field.key);
     if (id < 0 || id > Vocabulary::kMaxId ||
@@ -24,14 +27,14 @@ void load_vocab(std::string_view json, const std::string& where, Vocabulary* voc
                   where.c_str(), printable(field.key).c_str(), static_cast<long long>(id),
                   Vocabulary::kMaxId);
     }
-    vocabulary->add(static_cast<int32_t>(id), bytes_of_written(field.key), TokenKind::kNormal);
+    bytes.clear();
+    append_bytes_of_written(field.key, &bytes);
+    vocabulary->add(static_cast<int32_t>(id), bytes, TokenKind::kNormal);
   }
 }
 
 MergeTable load_merges(std::string_view text, const Vocabulary& vocabulary) {
-  MergeTable merges;
-  merges.reserve(text.size() / 8);
-  uint32_t rank = 0;
+  MergeBuilder merges(vocabulary, true, text.size() / 8);
   size_t number = 1;
   for (std::string_view rest = text; !rest.empty(); ++number) {
     const size_t end = std::min(rest.find('\n'), rest.size());
@@ -39,19 +42,12 @@ MergeTable load_merges(std::string_view text, const Vocabulary& vocabulary) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
-    const size_t blank = line.find(' ');
-    const std::string left = bytes_of_written(line.substr(0, blank));
-    const std::string right = blank == line.npos ? std::string() : bytes_of_written(line.substr(blank + 1));
-    const int32_t left_id = vocabulary.find(left);
-    const int32_t right_id = vocabulary.find(right);
-    const int32_t id = vocabulary.find(left + right);
-    if (left_id < 0 || right_id < 0 || id < 0) {
+    if (!merges.add(line)) {
       throw_error(ErrorKind::kCorrupt, "merges.txt:%zu: \"%s\" is not a merge between tokens of vocab.json",
                   number, printable(line).c_str());
     }
-    merges.add(left_id, right_id, {rank++, id});
   }
-  return merges;
+  return merges.take();
 }
 
 // added_tokens.json: text to id. The tokens of added_tokens_decoder know more and come first.
