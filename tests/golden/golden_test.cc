@@ -32,9 +32,18 @@ double worst_difference(std::span<const float> a, std::span<const float> b) {
   return worst;
 }
 
+double mean_difference(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) sum += std::abs(static_cast<double>(a[i]) - b[i]);
+  return sum / static_cast<double>(a.size());
+}
+
+// The goldens are float64 on the f32 weights. Rounding the weights to f16 moves a float64 forward pass by up
+// to 0.0113 (0.0017 in the mean), so that is what the f16 file may differ by.
 struct StoriesCase {
   const char* path;
-  double tolerance;
+  double worst;
+  double mean;
 };
 
 class Stories260K : public testing::TestWithParam<StoriesCase> {};
@@ -50,13 +59,15 @@ TEST_P(Stories260K, GreedyIdsAndLogits) {
   const auto expected = read_floats("data/derived/stories260K/golden_logits_64x512.f32");
   ASSERT_EQ(expected.size(), 64u * 512u);
   const auto logits = runner.all_logits({ids.begin(), ids.begin() + 64});
-  EXPECT_LE(worst_difference(logits, expected), GetParam().tolerance);
+  EXPECT_LE(worst_difference(logits, expected), GetParam().worst);
+  EXPECT_LE(mean_difference(logits, expected), GetParam().mean);
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Stories260K,
-                         testing::Values(StoriesCase{"data/derived/stories260K/hf", 2e-4},
-                                         StoriesCase{"data/derived/stories260K/stories260K-F32.gguf", 2e-4},
-                                         StoriesCase{"data/derived/stories260K/stories260K-F16.gguf", 5e-3}));
+INSTANTIATE_TEST_SUITE_P(
+    Files, Stories260K,
+    testing::Values(StoriesCase{"data/derived/stories260K/hf", 2e-4, 2e-5},
+                    StoriesCase{"data/derived/stories260K/stories260K-F32.gguf", 2e-4, 2e-5},
+                    StoriesCase{"data/derived/stories260K/stories260K-F16.gguf", 0.0115, 2e-3}));
 
 // The default formats (f16 KV) on the float file: the same text, and how far the distributions are apart.
 TEST(Stories260KDefaults, SameGreedyTextAndSmallDivergence) {
