@@ -21,6 +21,10 @@ if(SLUICE_SANITIZE)
                                                 -fno-sanitize-recover=all)
   target_link_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE})
 endif()
+if(SLUICE_FUZZ)
+  # The libraries report their branches to the fuzzers, which are blind otherwise.
+  target_compile_options(sluice_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 if(SLUICE_TESTS)
   find_package(GTest REQUIRED)
