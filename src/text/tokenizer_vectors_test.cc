@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "format/gguf.h"
 #include "tests/shared_data.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_json_value.h"
-#include "text/tokenizer_test_gguf.h"
 
 namespace sluice {
 namespace {
@@ -77,12 +77,16 @@ void expect_vectors(const Tokenizer& tokenizer, const std::vector<Vector>& vecto
   }
 }
 
+std::shared_ptr<const Tokenizer> load_from_gguf(const std::string& path) {
+  return load_tokenizer_gguf(open_gguf(path)->metadata(), path);
+}
+
 class LlamaCppVectors : public testing::TestWithParam<std::string> {};
 
 TEST_P(LlamaCppVectors, GgufVocabulary) {
   SLUICE_REQUIRE_SHARED();
   const auto tokenizer =
-      test::load_gguf_tokenizer(shared_path("data/tokenizers/ggml-vocab/ggml-vocab-" + GetParam() + ".gguf"));
+      load_from_gguf(shared_path("data/tokenizers/ggml-vocab/ggml-vocab-" + GetParam() + ".gguf"));
   expect_vectors(*tokenizer, llama_cpp_vectors(GetParam()), 46);
 }
 
@@ -234,8 +238,7 @@ TEST(TokenizerVectors, Stories260K) {
   const auto cases = json_array(document.root(), "encode_cases");
   ASSERT_TRUE(cases);
   for (const char* file : {"stories260K-F32.gguf", "stories260K-F16.gguf"}) {
-    const auto tokenizer =
-        test::load_gguf_tokenizer(shared_path(std::string("data/derived/stories260K/") + file));
+    const auto tokenizer = load_from_gguf(shared_path(std::string("data/derived/stories260K/") + file));
     size_t n_cases = 0;
     for (const auto value : *cases) {
       const JsonObject item = as_json_object(value, "case");
