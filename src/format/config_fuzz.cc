@@ -1,5 +1,5 @@
-// Any text as config.json and, after the first NUL byte, as model.safetensors.index.json of a directory with
-// one shard.
+// Any text as config.json and as model.safetensors.index.json of a directory with one shard; a NUL byte
+// separates the two. Seeds: the directory that make_broken_files writes.
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const size_t end = std::min(text.find('\0'), text.size());
   directory.write("config.json", text.substr(0, end));
-  directory.write("model.safetensors.index.json", text.substr(std::min(end + 1, text.size())));
+  directory.write("model.safetensors.index.json", end == text.size() ? text : text.substr(end + 1));
   try {
     const auto checkpoint = Checkpoint::open(directory.path());
     SLUICE_CHECK(checkpoint->config().is_object());
