@@ -96,7 +96,12 @@ TEST_P(Residency, DelayedShortenedAndReorderedReads) {
     RunOptions options = standard();
     options.weights = seed == 3 ? 0.0 : 0.3;
     options.chunk = 16;
-    options.store.reader_factory = [seed](size_t depth) { return make_faulty_reader(depth, {.seed = seed}); };
+    const auto faults = std::make_shared<Faults>();
+    faults->seed = seed;
+    faults->max_delay_us = 300;
+    options.store.reader_factory = [faults](size_t depth) {
+      return std::make_unique<FaultyReader>(make_reader(depth), depth, faults);
+    };
     EXPECT_TRUE(same_bits(ModelRunner(path_, options).all_logits(tokens_), reference_)) << "seed " << seed;
   }
 }
