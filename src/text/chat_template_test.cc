@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "sluice/error.h"
 #include "tests/shared_data.h"
@@ -83,6 +85,88 @@ TEST(ChatTemplate, FollowsPythonInEverySyntaxCase) {
       EXPECT_EQ(rendering, each["expected_python"].get<std::string>());
     }
   }
+}
+
+TEST(ChatTemplate, ParsesAndProbesEveryTemplate) {
+  SLUICE_REQUIRE_SHARED();
+  int n_files = 0, n_tools = 0, n_system = 0;
+  for (const char* directory : {"llama.cpp-templates", "mistral-templates", "ollama-renderers"}) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(test::shared_path("data/chat/") + directory)) {
+      if (entry.path().extension().string().rfind(".jinja", 0) != 0) continue;
+      SCOPED_TRACE(entry.path().string());
+      const ChatTemplateCaps caps = probe_caps(ChatTemplate(test::read_file(entry.path().string())));
+      n_tools += caps.supports_tools;
+      n_system += caps.supports_system_role;
+      ++n_files;
+    }
+  }
+  EXPECT_EQ(n_files, 105);
+  EXPECT_GT(n_tools, 60);
+  EXPECT_GT(n_system, 80);
+}
+
+ChatTemplateCaps caps_of(const std::string& file) {
+  return probe_caps(
+      ChatTemplate(test::read_file(test::shared_path("data/chat/llama.cpp-templates/" + file)), file));
+}
+
+TEST(ChatTemplate, CapsOfKnownModels) {
+  SLUICE_REQUIRE_SHARED();
+  const ChatTemplateCaps qwen3 = caps_of("Qwen-Qwen3-0.6B.jinja");
+  EXPECT_TRUE(qwen3.supports_system_role && qwen3.supports_tools && qwen3.supports_tool_calls);
+  EXPECT_TRUE(qwen3.supports_parallel_tool_calls && qwen3.supports_tool_responses);
+  EXPECT_TRUE(qwen3.supports_reasoning_content && qwen3.adds_generation_prompt);
+  EXPECT_FALSE(qwen3.requires_object_arguments || qwen3.requires_typed_content);
+
+  const ChatTemplateCaps gemma2 = caps_of("google-gemma-2-2b-it.jinja");
+  EXPECT_FALSE(gemma2.supports_system_role || gemma2.supports_tools || gemma2.supports_tool_calls);
+  EXPECT_TRUE(gemma2.adds_generation_prompt);
+
+  const ChatTemplateCaps coder = caps_of("Qwen3-Coder.jinja");
+  EXPECT_TRUE(coder.supports_tool_calls && coder.requires_object_arguments);
+}
+
+TEST(ChatTemplate, CapsOfSmallTemplates) {
+  const ChatTemplateCaps bare =
+      probe_caps(ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}"));
+  EXPECT_TRUE(bare.supports_system_role);
+  EXPECT_FALSE(bare.supports_typed_content || bare.supports_tools || bare.supports_tool_calls ||
+               bare.adds_generation_prompt);
+
+  const ChatTemplateCaps typed = probe_caps(
+      ChatTemplate("{% for m in messages if m.role == 'user' %}{{ m.content[0].text }}{% endfor %}"));
+  EXPECT_TRUE(typed.requires_typed_content && typed.supports_typed_content);
+  EXPECT_FALSE(typed.supports_system_role);
+
+  const ChatTemplateCaps none = probe_caps(ChatTemplate("{{ raise_exception('no') }}"));
+  EXPECT_FALSE(none.supports_system_role || none.supports_typed_content || none.requires_typed_content);
+}
+
+TEST(ChatTemplate, ParsesNow) {
+  EXPECT_EQ(parse_now("2025-07-10T12:00:00"), 1'752'148'800);
+  EXPECT_EQ(parse_now("2025-07-10"), 1'752'148'800 - 12 * 3600);
+  EXPECT_EQ(parse_now("1970-01-01 00:00"), 0);
+  for (const char* bad : {"", "now", "2025", "2025-02-30", "2025-07-10T25:00:00", "2025-07-10T12:00:00Z",
+                          "2025-7-10", "2025-07-10T12"}) {
+    EXPECT_THROW(parse_now(bad), Error) << bad;
+  }
+  EXPECT_EQ(ChatTemplate("{{ strftime_now('%d %B %Y %H:%M') }}").render(Json::object(), at_noon()),
+            "10 July 2025 12:00");
+}
+
+TEST(ChatTemplate, RendersOnManyThreads) {
+  const ChatTemplate chat_template("{% for m in messages %}{{ loop.index }}{{ m | upper }}{% endfor %}");
+  const Json context = {{"messages", {"a", "b", "c"}}};
+  std::vector<std::string> renderings(4);
+  std::vector<std::thread> threads;
+  for (std::string& rendering : renderings) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 100; ++i) rendering = chat_template.render(context);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& rendering : renderings) EXPECT_EQ(rendering, "1A2B3C");
 }
 
 }  // namespace

@@ -113,8 +113,13 @@ const std::unordered_map<std::string, Function>& functions() {
   return kFunctions;
 }
 
-Value attribute_path(Interpreter& interpreter, const Value& object, const Value& path) {
-  if (!path.is_string()) return interpreter.item(object, path);
+Value attribute_path(Interpreter& interpreter, const Value& object, const Value& path,
+                     const Value& fallback) {
+  const auto item_or_fallback = [&](const Value& value, const Value& key) {
+    Value found = interpreter.item(value, key);
+    return found.is_undefined() && !fallback.is_none() ? fallback : found;
+  };
+  if (!path.is_string()) return item_or_fallback(object, path);
   Value value = object;
   std::string_view rest = path.bytes();
   for (;;) {
@@ -122,7 +127,7 @@ Value attribute_path(Interpreter& interpreter, const Value& object, const Value&
     const std::string part(rest.substr(0, dot));
     const bool is_index =
         !part.empty() && part.size() < 10 && part.find_first_not_of("0123456789") == std::string::npos;
-    value = interpreter.item(value, is_index ? Value(int64_t{std::stoi(part)}) : Value(part));
+    value = item_or_fallback(value, is_index ? Value(int64_t{std::stoi(part)}) : Value(part));
     if (dot == rest.size()) return value;
     rest.remove_prefix(dot + 1);
   }

@@ -51,8 +51,10 @@ Value call_method(Interpreter& interpreter, const Value& object, std::string_vie
 // range, dict, namespace, raise_exception, strftime_now, ...: what names mean when nothing defines them.
 const std::unordered_map<std::string, Function>& functions();
 
-// object.a.0.b for filters that take attribute='a.0.b'; an integer is an index.
-Value attribute_path(Interpreter& interpreter, const Value& object, const Value& path);
+// object.a.0.b for filters that take attribute='a.0.b'; an integer is an index. `fallback`, if it is not
+// none, takes the place of each part that is undefined.
+Value attribute_path(Interpreter& interpreter, const Value& object, const Value& path,
+                     const Value& fallback = None{});
 
 // {% set ns.name = value %}
 class Namespace : public Object {

@@ -295,10 +295,7 @@ Value filter_map(Interpreter& interpreter, const Value& value, Args args) {
   if (args.positional.empty()) {
     const Parameters given("map", std::move(args), {"attribute", "default"});
     const Value fallback = given.value(1, None{});
-    for (Value& item : items) {
-      item = attribute_path(interpreter, item, given.required(0));
-      if (item.is_undefined() && !fallback.is_none()) item = fallback;
-    }
+    for (Value& item : items) item = attribute_path(interpreter, item, given.required(0), fallback);
   } else {
     const std::string name = take_name(args, "map");
     for (Value& item : items) item = interpreter.apply_filter(name, item, args);

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
-#include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "text/jinja_interpreter.h"
@@ -461,16 +461,23 @@ class BraceFormatter {
   }
 
   Value argument(std::string_view name) {
-    if (name.empty()) return positional(next_++);
+    if (name.empty()) return positional(number(true, next_++));
     Reader digits(name);
     if (digits.on_digit()) {
       const size_t index = digits.number(kMaxWidth);
-      if (digits.done()) return positional(index);
+      if (digits.done()) return positional(number(false, index));
     }
     for (const auto& [key, value] : args_.named) {
       if (key == name) return value;
     }
     fail("the format's argument '" + std::string(name) + "' is missing");
+  }
+
+  // {} and {0} do not mix.
+  size_t number(bool automatic, size_t index) {
+    if (automatic_.value_or(automatic) != automatic) fail("a format string mixes {} and {0}");
+    automatic_ = automatic;
+    return index;
   }
 
   const Value& positional(size_t index) const {
@@ -488,6 +495,7 @@ class BraceFormatter {
   Reader in_;
   const Args& args_;
   size_t next_ = 0;
+  std::optional<bool> automatic_;
 };
 
 }  // namespace

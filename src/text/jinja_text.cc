@@ -39,13 +39,19 @@ bool is_printable(int32_t code_point) {
   }
 }
 
-// Simple case mapping, plus the one common letter whose upper case is two.
-void append_upper(std::string& out, int32_t code_point) {
-  if (code_point == 0xdf) {
-    out += "SS";
-  } else {
-    append_code_point(out, utf8proc_toupper(code_point));
-  }
+// Simple case mapping, plus the one common letter (sharp s) whose upper case is two.
+std::string upper(int32_t code_point) {
+  if (code_point == 0xdf) return "SS";
+  std::string out;
+  append_code_point(out, utf8proc_toupper(code_point));
+  return out;
+}
+
+std::string title(int32_t code_point) {
+  if (code_point == 0xdf) return "Ss";
+  std::string out;
+  append_code_point(out, utf8proc_totitle(code_point));
+  return out;
 }
 
 template <class Visit>  // visit(code point, its bytes)
@@ -116,14 +122,14 @@ bool is_digit(int32_t code_point) { return category(code_point) == UTF8PROC_CATE
 
 std::string to_upper(std::string_view text) {
   std::string out;
-  for_each_code_point(text, [&](int32_t code_point, std::string_view) { append_upper(out, code_point); });
+  for_each_code_point(text, [&](int32_t code_point, std::string_view) { out += upper(code_point); });
   return out;
 }
 
 std::string to_lower(std::string_view text) {
   std::string out;
   for_each_code_point(text, [&](int32_t code_point, std::string_view) {
-    append_code_point(out, code_point < 0x110000 ? utf8proc_tolower(code_point) : code_point);
+    append_code_point(out, utf8proc_tolower(code_point));
   });
   return out;
 }
@@ -131,15 +137,15 @@ std::string to_lower(std::string_view text) {
 std::string capitalize(std::string_view text) {
   if (text.empty()) return "";
   size_t at = 0;
-  next_code_point(text, &at);
-  return to_upper(text.substr(0, at)) + to_lower(text.substr(at));
+  const std::string first = title(next_code_point(text, &at));
+  return first + to_lower(text.substr(at));
 }
 
 std::string title_method(std::string_view text) {
   std::string out;
   bool in_word = false;
   for_each_code_point(text, [&](int32_t code_point, std::string_view bytes) {
-    out += in_word ? to_lower(bytes) : to_upper(bytes);
+    out += in_word ? to_lower(bytes) : title(code_point);
     in_word = is_cased(code_point);
   });
   return out;

@@ -136,6 +136,8 @@ size_t ValueHash::operator()(const Value& value) const {
 
 bool ValueEqual::operator()(const Value& a, const Value& b) const { return equal(a, b); }
 
+Value::Value(Dict dict) : data_(std::make_shared<const Dict>(std::move(dict))) {}
+
 Value Value::undefined(std::string reason) {
   Value value;
   value.data_ = Undefined{std::make_shared<const std::string>(std::move(reason))};

@@ -23,7 +23,8 @@
 namespace sluice::jinja {
 
 class Value;
-class Object;
+class Sequence;
+class Dict;
 class Interpreter;
 struct Args;
 
@@ -39,6 +40,73 @@ struct Text {
 
 // What Python calls the sequence. Only lists and tuples may nest into dict keys, add, or become JSON.
 enum class Flavour : uint8_t { kList, kTuple, kRange, kKeys, kValues, kItems, kGenerator };
+
+// Things with behaviour: functions, macros, namespaces, loops. They belong to the interpreter that made them
+// and live until its rendering ends, so they may refer to each other in circles.
+class Object {
+ public:
+  virtual ~Object() = default;
+  virtual std::string_view type_name() const = 0;
+  virtual std::string repr() const;
+  virtual Value attribute(std::string_view name);  // undefined if it has none of that name
+  virtual bool callable() const { return false; }
+  virtual Value call(Interpreter& interpreter, Args args);
+};
+
+class Value {
+ public:
+  Value() = default;  // undefined
+  Value(None) : data_(None{}) {}
+  Value(bool value) : data_(value) {}
+  Value(int64_t value) : data_(value) {}
+  Value(double value) : data_(value) {}
+  Value(std::string text) : data_(std::make_shared<const Text>(Text{std::move(text)})) {}
+  Value(const char* text) : Value(std::string(text)) {}
+  template <std::derived_from<Object> T>
+  Value(T* object) : data_(static_cast<Object*>(object)) {}
+  Value(Dict dict);
+  template <class T>
+  Value(T) = delete;  // no silent conversions, of other pointers to bool in particular
+
+  static Value undefined(std::string reason);
+  static Value safe_text(std::string text);
+  static Value sequence(Flavour flavour, std::vector<Value> items);
+  static Value list(std::vector<Value> items) { return sequence(Flavour::kList, std::move(items)); }
+  static Value tuple(std::vector<Value> items) { return sequence(Flavour::kTuple, std::move(items)); }
+
+  bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }
+  bool is_none() const { return std::holds_alternative<None>(data_); }
+  bool is_bool() const { return std::holds_alternative<bool>(data_); }
+  bool is_int() const { return std::holds_alternative<int64_t>(data_); }
+  bool is_float() const { return std::holds_alternative<double>(data_); }
+  bool is_number() const { return is_bool() || is_int() || is_float(); }
+  bool is_string() const { return text() != nullptr; }
+  bool is_safe() const { return text() && text()->safe; }
+
+  // Null if it is something else.
+  const Text* text() const;
+  const Sequence* sequence() const;
+  const Sequence* sequence(Flavour flavour) const;
+  const Dict* dict() const;
+  Object* object() const;
+  const std::string& bytes() const { return text()->bytes; }  // of a string
+
+  // bool and int as int64_t; precondition of as_int: one of these. as_double: any number.
+  bool is_integral() const { return is_bool() || is_int(); }
+  int64_t as_int() const;
+  double as_double() const;
+
+  const std::string& undefined_reason() const;
+
+  bool truthy() const;
+  uint32_t depth() const;   // 0 for scalars
+  uint64_t weight() const;  // about the work of walking over it: values plus text in units of 16 bytes
+
+ private:
+  std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const Text>,
+               std::shared_ptr<const Sequence>, std::shared_ptr<const Dict>, Object*>
+      data_;
+};
 
 class Sequence {
  public:
@@ -83,73 +151,6 @@ class Dict {
   std::unordered_map<Value, size_t, ValueHash, ValueEqual> index_;
   uint64_t weight_ = 1;
   uint32_t depth_ = 1;
-};
-
-// Things with behaviour: functions, macros, namespaces, loops. They belong to the interpreter that made them
-// and live until its rendering ends, so they may refer to each other in circles.
-class Object {
- public:
-  virtual ~Object() = default;
-  virtual std::string_view type_name() const = 0;
-  virtual std::string repr() const;
-  virtual Value attribute(std::string_view name);  // undefined if it has none of that name
-  virtual bool callable() const { return false; }
-  virtual Value call(Interpreter& interpreter, Args args);
-};
-
-class Value {
- public:
-  Value() = default;  // undefined
-  Value(None) : data_(None{}) {}
-  Value(bool value) : data_(value) {}
-  Value(int64_t value) : data_(value) {}
-  Value(double value) : data_(value) {}
-  Value(std::string text) : data_(std::make_shared<const Text>(Text{std::move(text)})) {}
-  Value(const char* text) : Value(std::string(text)) {}
-  template <std::derived_from<Object> T>
-  Value(T* object) : data_(static_cast<Object*>(object)) {}
-  Value(Dict dict) : data_(std::make_shared<const Dict>(std::move(dict))) {}
-  template <class T>
-  Value(T) = delete;  // no silent conversions, of other pointers to bool in particular
-
-  static Value undefined(std::string reason);
-  static Value safe_text(std::string text);
-  static Value sequence(Flavour flavour, std::vector<Value> items);
-  static Value list(std::vector<Value> items) { return sequence(Flavour::kList, std::move(items)); }
-  static Value tuple(std::vector<Value> items) { return sequence(Flavour::kTuple, std::move(items)); }
-
-  bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }
-  bool is_none() const { return std::holds_alternative<None>(data_); }
-  bool is_bool() const { return std::holds_alternative<bool>(data_); }
-  bool is_int() const { return std::holds_alternative<int64_t>(data_); }
-  bool is_float() const { return std::holds_alternative<double>(data_); }
-  bool is_number() const { return is_bool() || is_int() || is_float(); }
-  bool is_string() const { return text() != nullptr; }
-  bool is_safe() const { return text() && text()->safe; }
-
-  // Null if it is something else.
-  const Text* text() const;
-  const Sequence* sequence() const;
-  const Sequence* sequence(Flavour flavour) const;
-  const Dict* dict() const;
-  Object* object() const;
-  const std::string& bytes() const { return text()->bytes; }  // of a string
-
-  // bool and int as int64_t; precondition of as_int: one of these. as_double: any number.
-  bool is_integral() const { return is_bool() || is_int(); }
-  int64_t as_int() const;
-  double as_double() const;
-
-  const std::string& undefined_reason() const;
-
-  bool truthy() const;
-  uint32_t depth() const;   // 0 for scalars
-  uint64_t weight() const;  // about the work of walking over it: values plus text in units of 16 bytes
-
- private:
-  std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const Text>,
-               std::shared_ptr<const Sequence>, std::shared_ptr<const Dict>, Object*>
-      data_;
 };
 
 struct Args {
