@@ -1,0 +1,115 @@
+// sluice forge: synthetic checkpoints for tests and benchmarks.
+#include "forge/forge.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/units.h"
+#include "cli/command_line.h"
+#include "cli/console.h"
+#include "cli/interrupt.h"
+#include "cli/verbs.h"
+#include "platform/clock.h"
+
+namespace sluice {
+namespace {
+
+struct ForgeFlags {
+  ForgeOptions options;
+  std::string encoding = "q4_0";
+  std::string family;  // empty: hf for affine, else gguf
+  std::string router = "uniform";
+  bool json = false;
+};
+
+// "uniform" is 0, "zipf:1.1" is 1.1.
+double parse_router(const std::string& text) {
+  if (text == "uniform") return 0;
+  char* end = nullptr;
+  const double exponent = text.rfind("zipf:", 0) == 0 ? std::strtod(text.c_str() + 5, &end) : 0;
+  if (!end || *end != '\0' || !(exponent > 0 && exponent <= 4)) {
+    throw_error(ErrorKind::kInvalid, "--router: '%s' is neither 'uniform' nor 'zipf:A' with A in (0, 4]",
+                printable(text).c_str());
+  }
+  return exponent;
+}
+
+int run_forge(ForgeFlags flags) {
+  catch_interrupts();
+  ForgeOptions& options = flags.options;
+  options.encoding = encoding_from_name(flags.encoding);
+  if (options.encoding == Encoding::kCount) {
+    throw_error(ErrorKind::kInvalid, "--encoding: '%s' is no encoding; try q4_0, q4_k, affine4 or bf16",
+                printable(flags.encoding).c_str());
+  }
+  const bool affine = encoding_info(options.encoding).family == Family::kAffine;
+  const bool hf = flags.family.empty() ? affine : flags.family == "hf";
+  options.family = hf ? CheckpointFamily::kHuggingFace : CheckpointFamily::kGguf;
+  options.zipf = parse_router(flags.router);
+
+  const double start = monotonic_seconds();
+  ProgressBar bar("forging");
+  const ForgeResult result = forge(options, [&bar](uint64_t done, uint64_t total) {
+    if (interrupted()) throw_error(ErrorKind::kCancelled, "interrupted; nothing was written");
+    bar.update(done, total);
+  });
+  const double seconds = monotonic_seconds() - start;
+  if (flags.json) {
+    const nlohmann::ordered_json report = {{"path", options.out},
+                                           {"bytes", result.bytes},
+                                           {"parameters", result.n_parameters},
+                                           {"seconds", seconds}};
+    write_stdout(report.dump(2) + "\n");
+  } else {
+    write_stdout(format_string(
+        "%s: %.3g billion parameters, %s in %s (%s/s)\n", options.out.c_str(),
+        static_cast<double>(result.n_parameters) * 1e-9, format_bytes(result.bytes).c_str(),
+        format_seconds(seconds).c_str(),
+        format_bytes(static_cast<uint64_t>(static_cast<double>(result.bytes) / seconds)).c_str()));
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+Action define_forge(CLI::App& app) {
+  auto flags = std::make_shared<ForgeFlags>();
+  ForgeOptions& options = flags->options;
+  app.add_option("--shape", options.shape,
+                 "llama-1b, dense-7b, moe-small, moe-8g, dense-tiny, moe-tiny, or a config.json")
+      ->type_name("SHAPE")
+      ->capture_default_str();
+  app.add_option("--encoding", flags->encoding, "of the matrices: any that the engine reads")
+      ->type_name("ENCODING")
+      ->capture_default_str();
+  app.add_option("--group", options.group, "of affine encodings: 32, 64 or 128")
+      ->type_name("N")
+      ->check(CLI::IsMember({32, 64, 128}))
+      ->capture_default_str();
+  app.add_option("--family", flags->family, "gguf or hf; by default what the encoding is at home in")
+      ->type_name("FAMILY")
+      ->check(CLI::IsMember({"gguf", "hf"}));
+  app.add_option("--router", flags->router,
+                 "which experts are chosen: uniform, or zipf:A with probability ~ 1 / rank^A")
+      ->type_name("ROUTER")
+      ->capture_default_str();
+  app.add_option("--seed", options.seed, "the same seed gives the same bytes")
+      ->type_name("N")
+      ->capture_default_str();
+  app.add_option("-o,--out", options.out, "the GGUF file, or the directory")->type_name("PATH")->required();
+  app.add_flag("--json", flags->json, "print path, bytes, parameters and seconds as one JSON object");
+  app.footer(R"(
+examples:
+  sluice forge --shape llama-1b --encoding q4_0 --out llama-1b.gguf
+  sluice forge --shape moe-8g --encoding affine4 --router zipf:1.1 --seed 7 --out ./moe-8g
+  sluice forge --shape my-config.json --encoding bf16 --family hf --out ./mine
+
+The weights are random: such a model speaks gibberish, but loads, streams, routes and computes like a real one
+of its shape. Files are written in full, without holes.)");
+  return [flags] { return run_forge(*flags); };
+}
+
+}  // namespace sluice
