@@ -16,6 +16,7 @@
 #include "format/safetensors.h"
 #include "model/arch_spec.h"
 #include "model/model_spec.h"
+#include "model/spec_writer.h"
 #include "platform/file.h"
 
 namespace sluice {
@@ -76,6 +77,7 @@ class Forge {
     affine_ = encoding_info(options.encoding).family == Family::kAffine;
     if (affine_) params_ = {options.group, ScaleType::kBF16};
     check_encoding();
+    check_rope();
     list_tensors();
     for (const ForgedTensor& t : tensors_) {
       total_ += tensor_bytes(t);
@@ -110,26 +112,14 @@ class Forge {
     }
   }
 
-  const TensorNames& names() const { return gguf_ ? kGgufTensorNames() : *arch_.hf_names; }
-  const TensorNames& kGgufTensorNames() const { return *find_gguf_arch().gguf_names; }
-
-  // Mistral and Mixtral call themselves llama in GGUF.
-  const ArchSpec& find_gguf_arch() const {
-    if (arch_.gguf_names) return arch_;
-    for (const ArchSpec* arch : all_archs()) {
-      if (arch->name == "llama") return *arch;
+  void check_rope() const {
+    if (gguf_ && !gguf_rope_factors(spec_.rope).empty()) {
+      throw_error(ErrorKind::kUnsupported, "%s: forged GGUF files have no RoPE factors; try --family hf",
+                  options_.shape.c_str());
     }
-    SLUICE_CHECK(false);
   }
 
-  static std::string fill_in(std::string_view pattern, int64_t layer, int64_t expert) {
-    std::string name(pattern);
-    for (const auto& [mark, value] : {std::pair{"{l}", layer}, std::pair{"{e}", expert}}) {
-      if (const size_t at = name.find(mark); at != std::string::npos)
-        name.replace(at, 3, std::to_string(value));
-    }
-    return name;
-  }
+  const TensorNames& names() const { return gguf_ ? *gguf_arch(arch_).gguf_names : *arch_.hf_names; }
 
   void list_tensors() {
     const TensorNames& n = names();
@@ -140,7 +130,7 @@ class Forge {
 
     const auto add = [&](std::string_view pattern, int64_t l, Kind kind, int64_t rows, int64_t cols,
                          double deviation, Encoding encoding) {
-      tensors_.push_back({fill_in(pattern, l, 0), kind, 0, rows, cols, encoding, deviation, l});
+      tensors_.push_back({tensor_name(pattern, l, 0), kind, 0, rows, cols, encoding, deviation, l});
     };
     const auto norm = [&](std::string_view pattern, int64_t l, int64_t n_values) {
       add(pattern, l, Kind::kOnes, 0, n_values, 1.0, gguf_ ? Encoding::kF32 : Encoding::kBF16);
@@ -149,7 +139,7 @@ class Forge {
       add(pattern, l, Kind::kRandom, rows, cols, 1.0 / std::sqrt(static_cast<double>(cols)),
           options_.encoding);
       if (spec_.qkv_bias && (pattern == n.q || pattern == n.k || pattern == n.v)) {
-        tensors_.push_back({fill_in(pattern, l, 0) + ".bias", Kind::kZeros, 0, 0, rows,
+        tensors_.push_back({tensor_name(pattern, l, 0) + ".bias", Kind::kZeros, 0, 0, rows,
                             gguf_ ? Encoding::kF32 : Encoding::kBF16, 0.0, l});
       }
     };
@@ -192,17 +182,19 @@ class Forge {
     if (gguf_ || affine_) {
       const int64_t stack = spec_.n_experts;
       tensors_.push_back(
-          {fill_in(n.experts_gate, l, 0), Kind::kRandom, stack, width, hidden, encoding, in, l});
-      tensors_.push_back({fill_in(n.experts_up, l, 0), Kind::kRandom, stack, width, hidden, encoding, in, l});
+          {tensor_name(n.experts_gate, l, 0), Kind::kRandom, stack, width, hidden, encoding, in, l});
       tensors_.push_back(
-          {fill_in(n.experts_down, l, 0), Kind::kWritesStream, stack, hidden, width, encoding, out, l});
+          {tensor_name(n.experts_up, l, 0), Kind::kRandom, stack, width, hidden, encoding, in, l});
+      tensors_.push_back(
+          {tensor_name(n.experts_down, l, 0), Kind::kWritesStream, stack, hidden, width, encoding, out, l});
       return;
     }
     for (int64_t e = 0; e < spec_.n_experts; ++e) {
-      tensors_.push_back({fill_in(n.expert_gate, l, e), Kind::kRandom, 0, width, hidden, encoding, in, l});
-      tensors_.push_back({fill_in(n.expert_up, l, e), Kind::kRandom, 0, width, hidden, encoding, in, l});
       tensors_.push_back(
-          {fill_in(n.expert_down, l, e), Kind::kWritesStream, 0, hidden, width, encoding, out, l});
+          {tensor_name(n.expert_gate, l, e), Kind::kRandom, 0, width, hidden, encoding, in, l});
+      tensors_.push_back({tensor_name(n.expert_up, l, e), Kind::kRandom, 0, width, hidden, encoding, in, l});
+      tensors_.push_back(
+          {tensor_name(n.expert_down, l, e), Kind::kWritesStream, 0, hidden, width, encoding, out, l});
     }
   }
 
@@ -340,34 +332,10 @@ class Forge {
 
   void write_gguf() {
     GgufWriter writer(options_.out);
-    const std::string arch(find_gguf_arch().gguf_arch);
-    const auto integer = [&](const std::string& key, int64_t value) {
-      writer.add(arch + "." + key, GgufType::kU32, value);
-    };
-    const auto number = [&](const std::string& key, double value) {
-      writer.add(arch + "." + key, GgufType::kF32, value);
-    };
-    writer.add("general.architecture", GgufType::kString, arch);
+    write_gguf_spec(writer, gguf_arch(arch_), spec_, options_.shape);
     writer.add("general.name", GgufType::kString,
                "forged " + std::filesystem::path(options_.shape).filename().string());
     writer.add("general.quantization_version", GgufType::kU32, int64_t{2});
-    integer("context_length", spec_.trained_context);
-    integer("embedding_length", spec_.hidden);
-    integer("block_count", spec_.n_layers);
-    integer("feed_forward_length", spec_.ffn_width > 0 ? spec_.ffn_width : spec_.expert_width);
-    integer("attention.head_count", spec_.n_heads);
-    integer("attention.head_count_kv", spec_.n_kv_heads);
-    integer("attention.key_length", spec_.head_dim);
-    integer("attention.value_length", spec_.head_dim);
-    integer("rope.dimension_count", spec_.rope.rotary_dim);
-    integer("vocab_size", spec_.vocab);
-    number("rope.freq_base", spec_.rope.theta);
-    number("attention.layer_norm_rms_epsilon", spec_.norm_eps);
-    if (spec_.is_moe()) {
-      integer("expert_count", spec_.n_experts);
-      integer("expert_used_count", spec_.n_experts_per_token);
-      integer("expert_feed_forward_length", spec_.expert_width);
-    }
     add_vocabulary(writer, spec_.vocab);
     for (const ForgedTensor& t : tensors_)
       writer.declare_tensor(full_name(t), t.encoding, shape_of(t, t.cols));
@@ -379,11 +347,8 @@ class Forge {
   }
 
   void write_hf() {
-    namespace fs = std::filesystem;
-    std::error_code error;
-    fs::create_directories(options_.out, error);
-    if (error) throw_errno(error.value(), "cannot create", options_.out);
-    SafetensorsWriter writer((fs::path(options_.out) / "model.safetensors").string(), affine_ ? "mlx" : "pt");
+    DirectoryWriter directory(options_.out);
+    SafetensorsWriter writer(directory.file("model.safetensors"), affine_ ? "mlx" : "pt");
     static constexpr const char* kSuffix[] = {".weight", ".scales", ".biases"};
     for (const ForgedTensor& t : tensors_) {
       if (plane_count(t.encoding) == 1) {
@@ -397,7 +362,11 @@ class Forge {
     }
     writer.begin_data();
     for (const ForgedTensor& t : tensors_) {
+      WeightRandom before_scales;
       for (size_t p = 0; p < plane_count(t.encoding); ++p) {
+        // Scales and biases belong together: the same cuts for both.
+        if (p == 1) before_scales = random_;
+        if (p == 2) random_ = before_scales;
         write_plane(t, p,
                     [&](std::span<const std::byte> bytes) { writer.write(bytes), report(bytes.size()); });
       }
@@ -405,16 +374,17 @@ class Forge {
     nlohmann::ordered_json config = config_;
     config["torch_dtype"] = "bfloat16";
     if (affine_) {
-      config["quantization"] = {{"group_size", params_.group},
-                                {"bits", encoding_info(options_.encoding).bits}};
+      config["quantization"] = config["quantization_config"] = {
+          {"group_size", params_.group}, {"bits", encoding_info(options_.encoding).bits}, {"mode", "affine"}};
     }
-    write_text("config.json", config.dump(2));
-    write_text("tokenizer.json", vocabulary_json(spec_.vocab));
     writer.commit();
+    write_text(directory.file("config.json"), config.dump(2));
+    write_text(directory.file("tokenizer.json"), vocabulary_json(spec_.vocab));
+    directory.commit();
   }
 
-  void write_text(const char* name, const std::string& text) const {
-    FileWriter file((std::filesystem::path(options_.out) / name).string());
+  static void write_text(const std::string& path, const std::string& text) {
+    FileWriter file(path);
     file.write(std::as_bytes(std::span(text)));
     file.commit();
   }

@@ -20,7 +20,7 @@ struct ForgeOptions {
   CheckpointFamily family = CheckpointFamily::kGguf;
   double zipf = 0;  // experts are chosen with probability ~ 1 / rank^zipf; 0: uniformly
   uint64_t seed = 0;
-  std::string out;  // the GGUF file, or the directory (made if it is not there)
+  std::string out;  // the GGUF file, or the directory (which is new or empty)
 };
 
 struct ForgeResult {

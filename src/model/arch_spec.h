@@ -25,6 +25,9 @@ struct TensorNames {
   std::string_view expert_gate, expert_up, expert_down;
 };
 
+// A name of TensorNames with its marks filled in.
+std::string tensor_name(std::string_view pattern, int64_t layer, int64_t expert = 0);
+
 struct ArchSpec {
   std::string_view name;       // ours, and in Hugging Face's model_type
   std::string_view hf_class;   // in config.json's architectures

@@ -38,17 +38,6 @@ struct MatrixSource {
   }
 };
 
-std::string fill_in(std::string_view pattern, int64_t layer, int64_t expert = 0) {
-  std::string name(pattern);
-  const auto put = [&name](std::string_view mark, int64_t value) {
-    const size_t at = name.find(mark);
-    if (at != std::string::npos) name.replace(at, mark.size(), std::to_string(value));
-  };
-  put("{l}", layer);
-  put("{e}", expert);
-  return name;
-}
-
 std::string shape_text(const std::vector<uint64_t>& shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
@@ -286,7 +275,7 @@ class Binder {
 
   LayerWeights layer(int64_t l) {
     const ModelSpec& spec = model_.spec;
-    const auto name = [&](std::string_view pattern) { return fill_in(pattern, l); };
+    const auto name = [&](std::string_view pattern) { return tensor_name(pattern, l); };
     const int64_t q_width = spec.n_heads * spec.head_dim, kv_width = spec.n_kv_heads * spec.head_dim;
     LayerWeights w;
     w.attention_norm = vector(name(names_.attention_norm), spec.hidden);
@@ -323,20 +312,20 @@ class Binder {
   ExpertWeights experts(int64_t l) {
     const ModelSpec& spec = model_.spec;
     const int64_t n = spec.n_experts, width = spec.expert_width, hidden = spec.hidden;
-    const bool stacked = has(fill_in(names_.experts_gate, l));
+    const bool stacked = has(tensor_name(names_.experts_gate, l));
     std::array<MatrixSource, 3> sources;  // gate, up, down of all experts, or of one
     if (stacked) {
-      sources = {matrix(fill_in(names_.experts_gate, l), width, hidden, n),
-                 matrix(fill_in(names_.experts_up, l), width, hidden, n),
-                 matrix(fill_in(names_.experts_down, l), hidden, width, n)};
+      sources = {matrix(tensor_name(names_.experts_gate, l), width, hidden, n),
+                 matrix(tensor_name(names_.experts_up, l), width, hidden, n),
+                 matrix(tensor_name(names_.experts_down, l), hidden, width, n)};
     }
     ExpertWeights experts{
         .first_unit = static_cast<UnitId>(model_.units.size()), .gate = {}, .up = {}, .down = {}};
     for (int64_t e = 0; e < n; ++e) {
       if (!stacked) {
-        sources = {matrix(fill_in(names_.expert_gate, l, e), width, hidden),
-                   matrix(fill_in(names_.expert_up, l, e), width, hidden),
-                   matrix(fill_in(names_.expert_down, l, e), hidden, width)};
+        sources = {matrix(tensor_name(names_.expert_gate, l, e), width, hidden),
+                   matrix(tensor_name(names_.expert_up, l, e), width, hidden),
+                   matrix(tensor_name(names_.expert_down, l, e), hidden, width)};
       }
       UnitSpec unit{.kind = UnitKind::kCached, .extents = {}, .rows = 1};
       const auto id = static_cast<UnitId>(model_.units.size());

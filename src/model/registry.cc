@@ -9,6 +9,17 @@
 
 namespace sluice {
 
+std::string tensor_name(std::string_view pattern, int64_t layer, int64_t expert) {
+  std::string name(pattern);
+  const auto put = [&name](std::string_view mark, int64_t value) {
+    const size_t at = name.find(mark);
+    if (at != std::string::npos) name.replace(at, mark.size(), std::to_string(value));
+  };
+  put("{l}", layer);
+  put("{e}", expert);
+  return name;
+}
+
 std::span<const ArchSpec* const> all_archs() {
   static constexpr const ArchSpec* kAll[] = {&kLlama,    &kMistral, &kQwen2, &kQwen3,
                                              &kQwen3Moe, &kMixtral, &kOlmoe};

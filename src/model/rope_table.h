@@ -16,6 +16,8 @@ class RopeTable {
 
   // Cosines and sines [rotary_dim / 2] at `position`, both times the attention factor of YaRN.
   void at(int64_t position, float* cosines, float* sines) const;
+  // [rotary_dim / 2], radians per position.
+  const std::vector<double>& frequencies() const noexcept { return frequencies_; }
   int64_t half() const noexcept { return static_cast<int64_t>(frequencies_.size()); }
 
  private:

@@ -10,6 +10,8 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -18,6 +20,9 @@
 #include "base/error.h"
 
 namespace sluice {
+
+namespace fs = std::filesystem;
+
 namespace {
 
 // Owns a descriptor until release().
@@ -226,6 +231,33 @@ void FileWriter::commit() {
   // The new name must survive a power failure too; a file system that cannot sync directories is left alone.
   const Descriptor directory(open_retrying(directory_of(impl_->path).c_str(), O_RDONLY | O_DIRECTORY));
   if (directory.get() >= 0) (void)::fsync(directory.get());
+}
+
+DirectoryWriter::DirectoryWriter(const std::string& path)
+    : path_(path.substr(0, std::max<size_t>(path.find_last_not_of('/') + 1, 1))),
+      temporary_(format_string("%s.%d.tmp", path_.c_str(), static_cast<int>(::getpid()))) {
+  std::error_code error;
+  const bool is_empty = fs::is_directory(path_, error) && fs::is_empty(path_, error);
+  if (fs::exists(path_, error) && !is_empty) {
+    throw_error(ErrorKind::kInvalid, "%s exists already; remove it or choose another name",
+                printable(path_).c_str());
+  }
+  if (::mkdir(temporary_.c_str(), 0777) != 0) throw_errno(errno, "cannot create", path_);
+}
+
+DirectoryWriter::~DirectoryWriter() {
+  std::error_code ignored;
+  if (!committed_) fs::remove_all(temporary_, ignored);
+}
+
+std::string DirectoryWriter::file(std::string_view name) const {
+  return (fs::path(temporary_) / name).string();
+}
+
+void DirectoryWriter::commit() {
+  SLUICE_CHECK(!committed_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw_errno(errno, "cannot create", path_);
+  committed_ = true;
 }
 
 }  // namespace sluice

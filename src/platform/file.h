@@ -64,4 +64,23 @@ class FileWriter {
   std::unique_ptr<Impl> impl_;
 };
 
+// A directory that appears whole or not at all: its files are written (FileWriter) into one under another
+// name beside the target, which commit() renames. Destroyed without commit() it removes what was written. Not
+// thread-safe.
+class DirectoryWriter {
+ public:
+  explicit DirectoryWriter(const std::string& path);  // Error(kInvalid) if it exists and is not empty
+  ~DirectoryWriter();
+  DirectoryWriter(const DirectoryWriter&) = delete;
+  DirectoryWriter& operator=(const DirectoryWriter&) = delete;
+
+  std::string file(std::string_view name) const;  // the path at which to write it
+  void commit();
+
+ private:
+  std::string path_;
+  std::string temporary_;
+  bool committed_ = false;
+};
+
 }  // namespace sluice
