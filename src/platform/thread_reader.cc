@@ -14,7 +14,7 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kMaxThreads = 64;
+constexpr size_t kMaxThreads = 32;
 
 class ThreadReader final : public AsyncReader {
  public:

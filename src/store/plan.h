@@ -32,7 +32,9 @@ bool fits_whole(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_by
 // does not even so.
 StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_bytes, size_t queue_depth);
 
-// The size of the pieces in which units are read; the unit of depth for the rings.
+// Units are read in pieces of at most this size. A queue depth of n means n of them in flight, or as many
+// smaller ones as have the same bytes, up to n * kSmallPieces: small reads need a deeper queue.
 inline constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+inline constexpr size_t kSmallPieces = 8;
 
 }  // namespace sluice

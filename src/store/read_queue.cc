@@ -10,13 +10,13 @@
 namespace sluice {
 
 ReadQueue::ReadQueue(std::vector<std::shared_ptr<const File>> files, std::unique_ptr<AsyncReader> reader,
-                     size_t depth)
+                     size_t max_reads, uint64_t max_bytes)
     : files_(std::move(files)),
       reader_(std::move(reader)),
       reader_name_(reader_->name()),
-      depth_(depth),
-      pieces_(depth) {
-  for (size_t i = depth; i-- > 0;) free_pieces_.push_back(static_cast<uint32_t>(i));
+      max_bytes_(max_bytes),
+      pieces_(max_reads) {
+  for (size_t i = max_reads; i-- > 0;) free_pieces_.push_back(static_cast<uint32_t>(i));
   thread_ = std::thread([this] { read_loop(); });
 }
 
@@ -109,7 +109,7 @@ bool ReadQueue::has_queued() const {
 
 void ReadQueue::read_loop() {
   std::vector<ReadRequest> requests;
-  std::vector<ReadCompletion> completions(depth_);
+  std::vector<ReadCompletion> completions(pieces_.size());
   std::unique_lock lock(mutex_);
   while (true) {
     if (reader_->in_flight() == 0) {
@@ -117,7 +117,7 @@ void ReadQueue::read_loop() {
     }
     if (stop_) return;
     cut_pieces(requests);
-    can_take_more_ = !free_pieces_.empty();
+    can_take_more_ = has_room();
     lock.unlock();
     std::span<const ReadRequest> rest = requests;
     size_t n = 0;
@@ -135,7 +135,7 @@ void ReadQueue::read_loop() {
 void ReadQueue::cut_pieces(std::vector<ReadRequest>& requests) {
   requests.clear();
   for (auto& waiting : queues_) {
-    while (!waiting.empty() && !free_pieces_.empty()) {
+    while (!waiting.empty() && has_room()) {
       Transfer& transfer = *waiting.front();
       ReadRequest request;
       transfer.is_queued = cut_piece(transfer, request);
@@ -145,6 +145,11 @@ void ReadQueue::cut_pieces(std::vector<ReadRequest>& requests) {
   }
 }
 
+bool ReadQueue::has_room() const {
+  const bool has_bytes = bytes_in_flight_ == 0 || bytes_in_flight_ + kPieceBytes <= max_bytes_;
+  return has_bytes && !free_pieces_.empty();
+}
+
 // The next piece; false if it was the last.
 bool ReadQueue::cut_piece(Transfer& transfer, ReadRequest& request) {
   const Segment& segment = transfer.layout->segments[transfer.next_segment];
@@ -152,7 +157,8 @@ bool ReadQueue::cut_piece(Transfer& transfer, ReadRequest& request) {
   const uint64_t offset = segment.offset + transfer.next_byte;
   const uint32_t piece = free_pieces_.back();
   free_pieces_.pop_back();
-  pieces_[piece] = {&transfer, segment.file, offset};
+  pieces_[piece] = {&transfer, segment.file, offset, bytes};
+  bytes_in_flight_ += bytes;
   request = {files_[segment.file].get(), offset, transfer.base + segment.at + transfer.next_byte,
              static_cast<uint32_t>(bytes), piece};
 
@@ -171,6 +177,7 @@ bool ReadQueue::cut_piece(Transfer& transfer, ReadRequest& request) {
 void ReadQueue::settle(const ReadCompletion& completion) {
   const Piece piece = pieces_[completion.tag];
   free_pieces_.push_back(static_cast<uint32_t>(completion.tag));
+  bytes_in_flight_ -= piece.bytes;
   Transfer& transfer = *piece.transfer;
   --transfer.n_in_flight;
   if (completion.error != 0 && transfer.failure.error == 0) {

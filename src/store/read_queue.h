@@ -26,8 +26,9 @@ enum class Priority : uint8_t { kDemand, kAhead, kPrefetch, kCount };
 // Used by one caller thread.
 class ReadQueue {
  public:
+  // `max_reads` is the reader's depth, `max_bytes` bounds what is in flight of more than one read.
   ReadQueue(std::vector<std::shared_ptr<const File>> files, std::unique_ptr<AsyncReader> reader,
-            size_t depth);
+            size_t max_reads, uint64_t max_bytes);
   // What is in flight ends first; what is not is forgotten.
   ~ReadQueue();
   ReadQueue(const ReadQueue&) = delete;
@@ -60,11 +61,12 @@ class ReadQueue {
     Transfer* transfer = nullptr;
     uint32_t file = 0;
     uint64_t offset = 0;
+    uint64_t bytes = 0;
   };
-
   void read_loop();
   bool has_queued() const;
   void cut_pieces(std::vector<ReadRequest>& requests);
+  bool has_room() const;
   bool cut_piece(Transfer& transfer, ReadRequest& request);
   void settle(const ReadCompletion& completion);
   std::deque<Transfer*>& queue(Priority priority) { return queues_[static_cast<size_t>(priority)]; }
@@ -72,7 +74,7 @@ class ReadQueue {
   const std::vector<std::shared_ptr<const File>> files_;
   const std::unique_ptr<AsyncReader> reader_;
   const char* const reader_name_;
-  const size_t depth_;
+  const uint64_t max_bytes_;
 
   // The caller's.
   struct Staged {
@@ -83,8 +85,9 @@ class ReadQueue {
   size_t n_reading_ = 0;
 
   // The reading thread's.
-  std::vector<Piece> pieces_;          // [depth]
+  std::vector<Piece> pieces_;          // [max_reads]
   std::vector<uint32_t> free_pieces_;  // indices of pieces_
+  uint64_t bytes_in_flight_ = 0;
 
   std::atomic<uint64_t> bytes_read_ = 0;
   std::atomic<uint64_t> reads_ = 0;

@@ -21,17 +21,22 @@ class SlotCache {
             std::unique_ptr<CachePolicy> policy, TransferPool& pool, ReadQueue& reads);
 
   bool holds(UnitId unit) const { return holder_[unit] != nullptr; }
-  // Leases a unit that holds() and whose reading, if it failed or was put off, is started again (then it is
-  // no hit: *is_hit is false).
-  Transfer& lease(UnitId unit, bool* is_hit);
-  // Leases a unit that does not: takes a slot for it.
-  Transfer& lease_new(UnitId unit, const Layout& layout);
+
+  // One acquire(): begin_acquire(), then keep() for every unit that is there, so that none of the others
+  // evicts it, then lease() for all of them in order. No lease waits for the release of a later one: where
+  // something is missing one slot is never kept, and the missing go through it if need be.
+  void begin_acquire(bool some_are_missing);
+  void keep(UnitId unit);
+  Transfer& lease(UnitId unit, const Layout& layout);
+  void release(Transfer& transfer);
+
   // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none.
   bool prefetch(UnitId unit, const Layout& layout);
 
-  void release(Transfer& transfer);
   void on_ended(Transfer& transfer);  // its read
 
+  uint64_t hits() const { return hits_; }
+  uint64_t misses() const { return misses_; }
   uint64_t evictions() const { return evictions_; }
   uint64_t wasted_bytes() const { return wasted_bytes_; }
 
@@ -45,7 +50,7 @@ class SlotCache {
   size_t choose_slot();
   Transfer& move_in(UnitId unit, const Layout& layout);
   void move_on(Slot& slot);
-  void retain(Transfer& transfer);
+  void read_if_wanted(Slot& slot);
 
   std::byte* slots_base_;
   uint64_t slot_room_;
@@ -55,7 +60,12 @@ class SlotCache {
   std::vector<Slot> slots_;        // [n_slots]
   std::vector<Transfer*> holder_;  // [n_units] the `last` of a slot, or nullptr
   size_t n_taken_ = 0;             // slots that ever held something: the first ones
-  size_t n_leased_ = 0;            // slots whose last is leased
+  size_t n_busy_ = 0;              // slots whose last is leased or kept
+  size_t n_kept_ = 0;              // slots whose last is kept
+  size_t max_kept_ = 0;
+  uint64_t acquire_ = 0;  // number of the present acquire()
+  uint64_t hits_ = 0;
+  uint64_t misses_ = 0;
   uint64_t evictions_ = 0;
   uint64_t wasted_bytes_ = 0;
 };

@@ -27,6 +27,11 @@ size_t StreamRing::position_of(UnitId unit) const {
 Transfer& StreamRing::lease(UnitId unit) {
   const size_t position = position_of(unit);
   Transfer*& transfer = present_[position];
+  if (transfer != nullptr && !new_wanted_.empty()) {
+    // It may hold the very room that the units wanted before it need: it gets in line behind them.
+    if (transfer->refs == 0) drop(*transfer);
+    transfer = nullptr;
+  }
   if (transfer == nullptr) {
     transfer = pool_.take(unit, Transfer::Place::kStream, &layouts_[unit]);
     wanted_.push_back(transfer);
@@ -42,23 +47,26 @@ Transfer& StreamRing::lease(UnitId unit) {
 }
 
 void StreamRing::catch_up() {
-  const bool has_jumped = !new_wanted_.empty();
-  if (has_jumped) {
+  if (new_wanted_.empty()) {
+    drop_passed(n_up_to_youngest_lease(), true);
+  } else {
     const size_t from = next_;
     std::sort(new_wanted_.begin(), new_wanted_.end(),
               [&](size_t a, size_t b) { return distance(from, a) < distance(from, b); });
-    for (size_t position : new_wanted_) jump_to(position);
+    bool is_forward = true;
+    for (size_t position : new_wanted_) is_forward &= jump_to(position);
     new_wanted_.clear();
+    drop_passed(SIZE_MAX, is_forward);
   }
-  drop_unleased(!has_jumped);
   reclaim();
   read_ahead();
 }
 
-// Goes on after `position`, which is wanted and was not read ahead.
-void StreamRing::jump_to(size_t position) {
-  // A short way forward is units that this pass skips; anything else is a new pass that began early.
-  if (distance(next_, position) <= order_.size() / 2) {
+// Goes on after `position`, which is wanted and was not read ahead. True if it is a short way forward: the
+// units in between are skipped by this pass. Anything else is a pass that began early.
+bool StreamRing::jump_to(size_t position) {
+  const bool is_forward = distance(next_, position) <= order_.size() / 2;
+  if (is_forward) {
     for (size_t p = next_; p != position; p = after(p)) {
       if (present_[p] == nullptr) expected_[p] = 0;
     }
@@ -66,28 +74,36 @@ void StreamRing::jump_to(size_t position) {
   // It was thought to be skipped, and so were its neighbours: that was wrong.
   for (size_t p = position; !expected_[p]; p = after(p)) expected_[p] = 1;
   next_ = after(position);
+  return is_forward;
 }
 
-// All that was read ahead, or what is older than the youngest lease.
-void StreamRing::drop_unleased(bool only_passed) {
-  size_t n_passed = 0;
-  size_t n = 0;
+size_t StreamRing::n_up_to_youngest_lease() {
+  size_t n = 0, youngest = 0;
   ring_.for_each([&](Transfer& transfer) {
     ++n;
-    if (transfer.refs > 0) n_passed = n;
+    if (transfer.refs > 0) youngest = n;
   });
-  if (!only_passed) n_passed = n;
-  n = 0;
+  return youngest;
+}
+
+// Drops what is not leased among the oldest in the ring.
+void StreamRing::drop_passed(size_t n_oldest, bool are_skipped) {
+  size_t n = 0;
   ring_.for_each([&](Transfer& transfer) {
-    if (n++ >= n_passed || transfer.refs > 0 || transfer.is_dropped) return;
-    expected_[position_of(transfer.unit)] = 0;
+    if (n++ >= n_oldest || transfer.refs > 0 || transfer.is_dropped) return;
+    if (are_skipped) expected_[position_of(transfer.unit)] = 0;
     drop(transfer);
   });
 }
 
+void StreamRing::forget(const Transfer& transfer) {
+  Transfer*& present = present_[position_of(transfer.unit)];
+  if (present == &transfer) present = nullptr;
+}
+
 void StreamRing::drop(Transfer& transfer) {
   transfer.is_dropped = true;
-  present_[position_of(transfer.unit)] = nullptr;
+  forget(transfer);
   if (transfer.state == State::kReading) reads_.cancel(transfer);
 }
 
@@ -102,7 +118,7 @@ void StreamRing::release(Transfer& transfer) {
   if (--transfer.refs > 0) return;
   if (transfer.state == State::kWaiting) {
     wanted_.erase(std::find(wanted_.begin(), wanted_.end(), &transfer));
-    present_[position_of(transfer.unit)] = nullptr;
+    forget(transfer);
     pool_.give_back(&transfer);
   } else {
     drop(transfer);

@@ -20,7 +20,8 @@ class StreamRing {
   StreamRing(std::vector<UnitId> order, const std::vector<Layout>& layouts, std::byte* base, uint64_t bytes,
              TransferPool& pool, ReadQueue& reads);
 
-  // Leases a unit. After the last of one acquire(), call catch_up().
+  // Leases a unit. After the last of one acquire(), call catch_up(). Room comes free in the order of these
+  // calls: none of them waits for the release of a later one.
   Transfer& lease(UnitId unit);
   // Drops what the leases have passed over, and reads on.
   void catch_up();
@@ -34,8 +35,10 @@ class StreamRing {
   size_t position_of(UnitId unit) const;
   size_t after(size_t position) const { return position + 1 == order_.size() ? 0 : position + 1; }
   size_t distance(size_t from, size_t to) const { return to >= from ? to - from : to + order_.size() - from; }
-  void jump_to(size_t position);
-  void drop_unleased(bool only_passed);
+  bool jump_to(size_t position);
+  void drop_passed(size_t n_oldest, bool are_skipped);
+  size_t n_up_to_youngest_lease();
+  void forget(const Transfer& transfer);
   void drop(Transfer& transfer);
   void reclaim();
 
@@ -44,7 +47,7 @@ class StreamRing {
   TransferPool& pool_;
   ReadQueue& reads_;
   Ring ring_;
-  std::vector<Transfer*> present_;  // [n_streamed] in the ring or wanted, and not dropped
+  std::vector<Transfer*> present_;  // [n_streamed] in the ring or wanted, the latest, and not dropped
   std::vector<uint8_t> expected_;   // [n_streamed] the next pass will want it
   std::vector<size_t> new_wanted_;  // positions asked for since the last catch_up() that were not there
   std::deque<Transfer*> wanted_;    // leased and without room, in order of acquire

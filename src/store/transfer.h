@@ -36,6 +36,8 @@ struct Transfer {
   bool is_dropped = false;            // its room is free as soon as nothing is reading into it
   uint32_t refs = 0;                  // lease items that hold it
   uint32_t slot = 0;                  // kSlot: which
+  uint32_t n_kept = 0;                // kSlot: items of the present acquire() that have yet to lease it
+  uint64_t acquire = 0;               // kSlot: number of the last acquire() that leased it
   Transfer* next_in_slot = nullptr;   // kSlot: who gets the room after this one
   std::byte* base = nullptr;          // its room
   const Layout* layout = nullptr;     // the unit's, or `rows`

@@ -188,7 +188,8 @@ struct WeightStore::Impl {
   RowRing rows;
 
   uint64_t load_bytes_read = 0, load_reads = 0;
-  uint64_t hits = 0, misses = 0, stall_ns = 0;
+  uint64_t pinned_hits = 0;  // of cached units, where the whole cache is pinned
+  uint64_t stall_ns = 0;
   std::vector<Transfer*> ended;                      // scratch of settle()
   std::vector<Extent> row_extents;                   // scratch of lease_rows()
   std::vector<std::unique_ptr<Lease::State>> spare;  // lease states, for reuse
@@ -206,7 +207,8 @@ struct WeightStore::Impl {
         layouts(units.size()),
         base(units.size(), nullptr),
         pinned_room(units.size(), nullptr),
-        reads(setup.files, make_store_reader(options, depth), depth),
+        reads(setup.files, make_store_reader(options, depth * kSmallPieces), depth * kSmallPieces,
+              depth * kPieceBytes),
         slots(units.size(), cache_arena.data(), setup.plan.n_slots, setup.plan.slot_room,
               make_policy(options), pool, reads),
         stream(streamed_units(units, setup.plan), layouts, stream_arena.data(), stream_arena.size(), pool,
@@ -333,15 +335,6 @@ struct WeightStore::Impl {
     reads.flush();
   }
 
-  // True if the range is a unit in a slot, or on its way to one.
-  bool lease_hit(LeaseItem& item) {
-    if (!slots.holds(item.unit)) return false;
-    bool is_hit = false;
-    hold(item, slots.lease(item.unit, &is_hit));
-    ++(is_hit ? hits : misses);
-    return true;
-  }
-
   void lease_rows(LeaseItem& item) {
     const UnitSpec& unit = units[item.unit];
     const auto begin = static_cast<uint64_t>(item.row_begin);
@@ -365,11 +358,17 @@ struct WeightStore::Impl {
     return item.row_begin == 0 && item.row_end == units[item.unit].rows;
   }
 
+  // Whether a unit that is not pinned is read for one lease alone.
+  bool is_by_row(const LeaseItem& item) const {
+    const UnitKind kind = units[item.unit].kind;
+    return kind == UnitKind::kByRow || (kind == UnitKind::kStreamed && !is_whole(item));
+  }
+
   void acquire(std::span<const UnitRange> ranges, Lease::State& state) {
     SLUICE_CHECK(is_loaded, "acquire() before load()");
     // Not before everything is in its place: leases point to items.
     state.items.resize(ranges.size());
-    bool all_there = true;
+    bool all_pinned = true;
     for (size_t i = 0; i < ranges.size(); ++i) {
       const UnitRange& range = ranges[i];
       SLUICE_CHECK(range.unit < units.size(), "unit %u", range.unit);
@@ -384,38 +383,50 @@ struct WeightStore::Impl {
           "rows %" PRId64 " to %" PRId64 " of unit %u", item.row_begin, item.row_end, item.unit);
       if (base[item.unit] != nullptr) {
         item.base = base[item.unit];
-        hits += units[item.unit].kind == UnitKind::kCached;
+        pinned_hits += units[item.unit].kind == UnitKind::kCached;
         arrive(item);
-      } else if (units[item.unit].kind == UnitKind::kCached) {
-        SLUICE_CHECK(is_whole(item), "rows of cached unit %u", item.unit);
-        all_there &= lease_hit(item);
       } else {
-        all_there = false;
+        all_pinned = false;
       }
     }
-    // Hits are held by now, so that no miss evicts one of them.
-    if (!all_there) acquire_missing(state);
+    if (!all_pinned) acquire_unpinned(state);
     reads.flush();
   }
 
-  void acquire_missing(Lease::State& state) {
+  void acquire_unpinned(Lease::State& state) {
+    // Rows first: they alone can fail here.
+    for (LeaseItem& item : state.items) {
+      if (item.base == nullptr && is_by_row(item)) lease_rows(item);
+    }
+    rows.start();
+    keep_hits(state);
     bool has_streamed = false;
     for (LeaseItem& item : state.items) {
-      if (item.base != nullptr || item.transfer != nullptr) continue;
-      const UnitKind kind = units[item.unit].kind;
-      if (kind == UnitKind::kCached) {
-        if (lease_hit(item)) continue;  // asked for twice
-        ++misses;
-        hold(item, slots.lease_new(item.unit, layouts[item.unit]));
-      } else if (kind == UnitKind::kStreamed && is_whole(item)) {
+      if (item.base != nullptr || is_by_row(item)) continue;
+      if (units[item.unit].kind == UnitKind::kCached) {
+        hold(item, slots.lease(item.unit, layouts[item.unit]));
+      } else {
         hold(item, stream.lease(item.unit));
         has_streamed = true;
-      } else {
-        lease_rows(item);
       }
     }
     if (has_streamed) stream.catch_up();
-    rows.start();
+  }
+
+  void keep_hits(const Lease::State& state) {
+    const auto is_cached = [this](const LeaseItem& item) {
+      return item.base == nullptr && units[item.unit].kind == UnitKind::kCached;
+    };
+    bool some_are_missing = false;
+    for (const LeaseItem& item : state.items) {
+      if (!is_cached(item)) continue;
+      SLUICE_CHECK(is_whole(item), "rows of cached unit %u", item.unit);
+      some_are_missing |= !slots.holds(item.unit);
+    }
+    slots.begin_acquire(some_are_missing);
+    for (const LeaseItem& item : state.items) {
+      if (is_cached(item) && slots.holds(item.unit)) slots.keep(item.unit);
+    }
   }
 
   void check_delivered(const LeaseItem& item) const {
@@ -597,8 +608,8 @@ StoreStats WeightStore::stats() const {
   stats.load_bytes_read = store.is_loaded ? store.load_bytes_read : store.reads.bytes_read();
   stats.bytes_read = store.reads.bytes_read() - stats.load_bytes_read;
   stats.reads = store.is_loaded ? store.reads.reads() - store.load_reads : 0;
-  stats.hits = store.hits;
-  stats.misses = store.misses;
+  stats.hits = store.pinned_hits + store.slots.hits();
+  stats.misses = store.slots.misses();
   stats.evictions = store.slots.evictions();
   stats.wasted_bytes = store.slots.wasted_bytes() + store.stream.wasted_bytes();
   stats.stall_ns = store.stall_ns;
