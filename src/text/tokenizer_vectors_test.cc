@@ -11,6 +11,7 @@
 #include "format/gguf.h"
 #include "tests/shared_data.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_bytes.h"
 #include "text/tokenizer_json_value.h"
 
 namespace sluice {
@@ -134,6 +135,42 @@ TEST(TokenizerVectors, Llama3RankFile) {
                     {{"<|begin_of_text|>", 128000}, {"<|end_of_text|>", 128001}});
   expect_vectors(*tokenizer, llama_cpp_vectors("llama-bpe"), 46);
   EXPECT_TRUE(tokenizer->adds_bos());
+}
+
+// Llama 3's ranks as the list of merges that converters make of them: each token is a merge of the two parts
+// that lower ranks leave of it. Some tokens are never reached so ("Cửa Việt" needs one), which is why
+// "llama-bpe" looks pieces up before it merges.
+TEST(TokenizerVectors, Llama3MergesAsGguf) {
+  SLUICE_REQUIRE_SHARED();
+  const auto ranks =
+      load_tiktoken(read_file(shared_path("data/tokenizers/llama3/tokenizer.model")), "llama-bpe");
+  const auto rank_of = [&](std::string_view bytes) { return ranks->find(bytes).value_or(INT32_MAX); };
+  GgufVocabulary vocabulary;
+  vocabulary.model = "gpt2";
+  for (int32_t id = 0; id < static_cast<int32_t>(ranks->vocab_size()); ++id) {
+    vocabulary.tokens.push_back(written_of_bytes(ranks->token_bytes(id)));
+    std::vector<std::string> parts;
+    for (const char c : ranks->token_bytes(id)) parts.emplace_back(1, c);
+    while (parts.size() > 2) {
+      size_t best = 0;
+      for (size_t i = 1; i + 1 < parts.size(); ++i) {
+        if (rank_of(parts[i] + parts[i + 1]) < rank_of(parts[best] + parts[best + 1])) best = i;
+      }
+      if (rank_of(parts[best] + parts[best + 1]) >= id) break;
+      parts[best] += parts[best + 1];
+      parts.erase(parts.begin() + static_cast<ptrdiff_t>(best) + 1);
+    }
+    if (parts.size() == 2)
+      vocabulary.merges.push_back(written_of_bytes(parts[0]) + " " + written_of_bytes(parts[1]));
+  }
+  vocabulary.pre = "llama-bpe";
+  const auto vectors = llama_cpp_vectors("llama-bpe");
+  expect_vectors(*load_tokenizer_gguf(vocabulary), vectors, 46);
+  vocabulary.pre = "dbrx";  // the same pattern, merges only
+  const auto merges_only = load_tokenizer_gguf(vocabulary);
+  size_t n_different = 0;
+  for (const Vector& vector : vectors) n_different += merges_only->encode(vector.text, kBare) != vector.ids;
+  EXPECT_EQ(n_different, 1u);
 }
 
 TEST(TokenizerVectors, Llama2SentencePiece) {
