@@ -181,7 +181,7 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
         }
       }
     } else {
-      plan.n_slots = spare / rooms.largest_cached;
+      plan.n_slots = round_down(spare, kPageBytes) / rooms.largest_cached;
     }
   } else {
     // The dense part is read in every pass. Below one pass's experts slots do not hit: a few are enough to

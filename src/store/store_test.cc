@@ -9,10 +9,12 @@
 #include <fstream>
 #include <list>
 #include <map>
+#include <random>
 #include <set>
 
 #include "base/align.h"
 #include "sluice/error.h"
+#include "store/plan.h"
 #include "store/weight_store.h"
 #include "tests/faulty_reader.h"
 
@@ -223,6 +225,268 @@ TEST_P(StoreTest, DeliversTheRightBytesAtEveryBudget) {
   }
 }
 
+// A random script: leases of anything, whole or by rows, twice the same, more than fits; waited for in order
+// or as they arrive, or abandoned; with prefetches in between.
+void run_random_script(const SmallModel& model, WeightStore& store) {
+  const auto n_leases = *rc::gen::inRange(1, 25);
+  for (int n = 0; n < n_leases; ++n) {
+    const auto prefetched = *rc::gen::container<std::vector<uint8_t>>(rc::gen::inRange<uint8_t>(0, 48));
+    for (uint8_t e : prefetched) {
+      const UnitRange range = {model.experts[e % model.experts.size()]};
+      store.prefetch({&range, 1});
+    }
+    const auto units = *rc::gen::container<std::vector<uint8_t>>(
+        rc::gen::inRange<uint8_t>(0, static_cast<uint8_t>(model.units.size())));
+    std::vector<UnitRange> ranges;
+    for (uint8_t u : units) {
+      const UnitSpec& unit = model.units[u];
+      UnitRange range = {u};
+      const bool by_rows = unit.kind == UnitKind::kByRow || (unit.kind == UnitKind::kStreamed && u % 3 == 0);
+      if (by_rows && unit.rows > 1) {
+        range.row_begin = *rc::gen::inRange<int64_t>(0, unit.rows);
+        range.row_end =
+            *rc::gen::inRange<int64_t>(range.row_begin + 1, std::min(range.row_begin + 10, unit.rows) + 1);
+      }
+      ranges.push_back(range);
+    }
+    Lease lease = store.acquire(ranges);
+    const auto abandon_after = *rc::gen::inRange<size_t>(0, 2 * ranges.size() + 1);
+    const bool in_order = *rc::gen::arbitrary<bool>();
+    std::set<size_t> seen;
+    for (size_t i = 0; i < ranges.size() && i < abandon_after; ++i) {
+      size_t index = i;
+      if (in_order) {
+        lease.wait(i);
+      } else {
+        const auto arrived = lease.wait_any();
+        RC_ASSERT(arrived.has_value());
+        index = *arrived;
+      }
+      RC_ASSERT(seen.insert(index).second);
+      RC_ASSERT(range_is_right(model, lease, index, ranges[index]));
+      lease.release(index);
+    }
+    if (abandon_after >= ranges.size()) RC_ASSERT(!lease.wait_any().has_value());
+  }
+}
+
+TEST_P(StoreTest, DeliversAnyRandomScript) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  const bool ok = rc::check([&] {
+    const auto share = *rc::gen::inRange<uint64_t>(0, 101);
+    const uint64_t bytes = needs.minimum + (needs.all - needs.minimum) * share / 100;
+    faults_->seed = *rc::gen::arbitrary<uint32_t>();
+    MemoryBudget budget(bytes);
+    StoreOptions o = options(bytes);
+    o.policy = *rc::gen::element<std::string>("lru", "clock");
+    WeightStore store(model.paths, model.units, o, budget);
+    store.load();
+    run_random_script(model, store);
+    RC_ASSERT(budget.peak() <= bytes);
+  });
+  EXPECT_TRUE(ok);
+}
+
+// Reads fail now and then: the error comes from the wait, names the file, and the next try succeeds.
+TEST_P(StoreTest, RecoversFromErrors) {
+  if (!GetParam().faulty) GTEST_SKIP() << "skipped: needs faults";
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  MemoryBudget budget(needs.minimum);
+  WeightStore store(model.paths, model.units, options(UINT64_MAX), budget);
+  faults_->fail = 200;
+  int n_failed_loads = 0;
+  while (true) {
+    try {
+      store.load();
+      break;
+    } catch (const Error& error) {
+      ++n_failed_loads;
+      ASSERT_EQ(error.kind(), ErrorKind::kIo);
+    }
+  }
+  faults_->fail = 50;
+  int n_errors = 0;
+  int n_passes = 0;
+  std::mt19937 random(1);
+  for (int n = 0; n < 60; ++n) {
+    bool ok = true;
+    try {
+      forward(model, store, random, true, &ok);
+      ++n_passes;
+    } catch (const Error& error) {
+      ++n_errors;
+      EXPECT_EQ(error.kind(), ErrorKind::kIo);
+      const std::string what = error.what();
+      EXPECT_TRUE(what.find(model.paths[0]) != std::string::npos ||
+                  what.find(model.paths[1]) != std::string::npos);
+      EXPECT_NE(what.find("unit"), std::string::npos);
+    }
+    EXPECT_TRUE(ok);
+  }
+  EXPECT_GT(n_errors, 0);
+  EXPECT_GT(faults_->n_failed.load(), 0u);
+  faults_->fail = 0;
+  // What failed before is tried again.
+  bool ok = true;
+  forward(model, store, random, true, &ok);
+  EXPECT_TRUE(ok);
+}
+
+TEST_P(StoreTest, NamesAFileThatShrank) {
+  const SmallModel model;
+  MemoryBudget budget(UINT64_MAX);
+  WeightStore store(model.paths, model.units, options(store_needs(model.units, 3).minimum), budget);
+  store.load();
+  ASSERT_EQ(::truncate(model.paths[1].c_str(), 100), 0);
+  const UnitRange last = {model.experts.back()};
+  Lease lease = store.acquire({&last, 1});
+  try {
+    lease.wait(0);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
+    EXPECT_NE(std::string(error.what()).find("shrunk"), std::string::npos) << error.what();
+  }
+}
+
+TEST_P(StoreTest, LoadingCanBeCancelledAndResumed) {
+  const SmallModel model;
+  MemoryBudget budget(UINT64_MAX);
+  WeightStore store(model.paths, model.units, options(UINT64_MAX), budget);
+  int n_calls = 0;
+  EXPECT_THROW(store.load([&](uint64_t, uint64_t) {
+    if (++n_calls == 2) throw Error(ErrorKind::kCancelled, "enough");
+  }),
+               Error);
+  store.load();
+  std::mt19937 random(1);
+  bool ok = true;
+  forward(model, store, random, true, &ok);
+  EXPECT_TRUE(ok);
+}
+
+// The canonical books of the slots, without any reading: what the store must count, whatever the disk does.
+struct Simulation {
+  std::unique_ptr<CachePolicy> policy;
+  std::vector<UnitId> slots;  // what is where
+  size_t n_slots;
+  std::map<UnitId, size_t> where;
+  uint64_t hits = 0, misses = 0, evictions = 0;
+
+  Simulation(const std::string& name, size_t n) : policy(make_cache_policy(name)), n_slots(n) {
+    policy->reset(n);
+  }
+  // A lease of distinct units, not more than there are slots.
+  void acquire(const std::vector<UnitId>& units) {
+    std::set<size_t> taken;
+    for (UnitId u : units) {
+      if (const auto at = where.find(u); at != where.end()) {
+        policy->on_hit(at->second, u);
+        taken.insert(at->second);
+        ++hits;
+      }
+    }
+    for (UnitId u : units) {
+      if (where.count(u) > 0) continue;
+      ++misses;
+      size_t slot = slots.size();
+      if (slots.size() < n_slots) {
+        slots.push_back(u);
+      } else {
+        slot = policy->victim([&](size_t s) { return taken.count(s) == 0; });
+        where.erase(slots[slot]);
+        slots[slot] = u;
+        ++evictions;
+      }
+      where[u] = slot;
+      taken.insert(slot);
+      policy->on_insert(slot, u);
+    }
+  }
+};
+
+TEST_P(StoreTest, CountsTheHitsOfASimulation) {
+  faults_->max_delay_us = 30;
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  for (const std::string policy : {"lru", "clock"}) {
+    MemoryBudget budget(UINT64_MAX);
+    StoreOptions o = options((needs.one_token + needs.all) / 2);
+    o.policy = policy;
+    WeightStore store(model.paths, model.units, o, budget);
+    store.load();
+    size_t slot_bytes = 0;
+    for (UnitId e : model.experts) {
+      size_t bytes = 0;
+      for (const Extent& extent : model.units[e].extents) {
+        const bool direct = GetParam().io == IoChoice::kDirect;
+        const uint64_t unit = direct ? kPageBytes : 1;
+        bytes += round_up(round_up(extent.offset + extent.bytes, unit) - round_down(extent.offset, unit), 64);
+      }
+      slot_bytes = std::max(slot_bytes, bytes);
+    }
+    const size_t n_slots = store.stats().cache_bytes / slot_bytes;
+    ASSERT_GT(n_slots, 4u);
+    ASSERT_LT(n_slots, model.experts.size());
+    Simulation simulation(policy, n_slots);
+    std::mt19937 random(3);
+    for (int n = 0; n < 300; ++n) {
+      std::set<UnitId> chosen;
+      while (chosen.size() < 4) chosen.insert(model.experts[std::min(random() % 48, random() % 48)]);
+      std::vector<UnitId> units(chosen.begin(), chosen.end());
+      std::shuffle(units.begin(), units.end(), random);
+      std::vector<UnitRange> ranges;
+      for (UnitId u : units) ranges.push_back({u});
+      Lease lease = store.acquire(ranges);
+      simulation.acquire(units);
+      if (n % 7 == 0) continue;  // abandoned
+      while (const auto index = lease.wait_any()) lease.release(*index);
+    }
+    const StoreStats stats = store.stats();
+    EXPECT_EQ(stats.hits, simulation.hits) << policy;
+    EXPECT_EQ(stats.misses, simulation.misses) << policy;
+    EXPECT_EQ(stats.evictions, simulation.evictions) << policy;
+    EXPECT_GT(stats.hits, 100u);
+  }
+}
+
+// More experts than slots, of which some are there already, in a lease that is served in order: the same
+// counts whether it is waited for in order or as things arrive.
+TEST_P(StoreTest, ServesMoreThanFitsInWaves) {
+  faults_->max_delay_us = 100;
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  std::vector<StoreStats> counted;
+  for (bool in_order : {true, false}) {
+    MemoryBudget budget(UINT64_MAX);
+    WeightStore store(model.paths, model.units, options(needs.one_token), budget);
+    store.load();
+    ASSERT_LT(store.stats().cache_bytes, 12u * 24'576) << "all experts of a layer fit: nothing is tested";
+    std::mt19937 random(5);
+    for (int n = 0; n < 30; ++n) {
+      std::vector<UnitRange> ranges;
+      for (UnitId e : model.experts) {
+        if (random() % 3 > 0) ranges.push_back({e});
+      }
+      std::shuffle(ranges.begin(), ranges.end(), random);
+      Lease lease = store.acquire(ranges);
+      for (size_t i = 0; i < ranges.size(); ++i) {
+        if (in_order) lease.wait(i);
+        const size_t index = in_order ? i : lease.wait_any().value();
+        EXPECT_TRUE(range_is_right(model, lease, index, ranges[index]));
+        lease.release(index);
+      }
+    }
+    counted.push_back(store.stats());
+  }
+  EXPECT_EQ(counted[0].hits, counted[1].hits);
+  EXPECT_EQ(counted[0].misses, counted[1].misses);
+  EXPECT_EQ(counted[0].evictions, counted[1].evictions);
+  EXPECT_GT(counted[0].hits, 0u);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, StoreTest,
                          testing::Values(Case{IoChoice::kBuffered, false}, Case{IoChoice::kDirect, false},
                                          Case{IoChoice::kBuffered, true}, Case{IoChoice::kDirect, true}),
@@ -231,6 +495,215 @@ INSTANTIATE_TEST_SUITE_P(All, StoreTest,
                                                                                      : "Buffered") +
                                   (instance.param.faulty ? "Faulty" : "");
                          });
+
+// --- what does not depend on how things are read ---
+
+StoreOptions with_bytes(uint64_t bytes, IoChoice io = IoChoice::kBuffered) {
+  StoreOptions options;
+  options.weight_bytes = bytes;
+  options.io = io;
+  return options;
+}
+
+TEST(WeightStore, RefusesBelowTheMinimumAndNamesIt) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  for (IoChoice io : {IoChoice::kAuto, IoChoice::kBuffered, IoChoice::kDirect}) {
+    MemoryBudget budget(UINT64_MAX);
+    { WeightStore store(model.paths, model.units, with_bytes(needs.minimum, io), budget); }
+    try {
+      WeightStore store(model.paths, model.units, with_bytes(needs.minimum - 1, io), budget);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kNoMemory);
+      const std::string mib = std::to_string((needs.minimum + (1 << 20) - 1) >> 20) + " MiB";
+      EXPECT_NE(std::string(error.what()).find(mib), std::string::npos) << error.what();
+    }
+    EXPECT_EQ(budget.total(), 0u);
+  }
+}
+
+TEST(WeightStore, RefusesExtentsBeyondTheFile) {
+  SmallModel model;
+  model.units[0].extents[0].offset = UINT64_MAX - 10;
+  MemoryBudget budget(UINT64_MAX);
+  EXPECT_THROW(WeightStore(model.paths, model.units, {}, budget), Error);
+}
+
+TEST(WeightStore, KeepsEverythingWhereItFits) {
+  const SmallModel model;
+  MemoryBudget budget(UINT64_MAX);
+  WeightStore store(model.paths, model.units, with_bytes(store_needs(model.units, 3).all, IoChoice::kAuto),
+                    budget);
+  store.load();
+  std::mt19937 random(1);
+  bool ok = true;
+  forward(model, store, random, true, &ok);
+  EXPECT_TRUE(ok);
+  EXPECT_EQ(store.stats().bytes_read, 0u);
+  EXPECT_GT(store.stats().load_bytes_read, 0u);
+  EXPECT_NE(store.describe_io().find("buffered"), std::string::npos) << store.describe_io();
+}
+
+// A dense model of equal units on one file.
+struct DenseModel : Weights {
+  static constexpr uint64_t kUnitBytes = 100'000;
+  static constexpr UnitId kUnits = 20;
+  DenseModel() : Weights({kUnitBytes * kUnits}) {
+    for (UnitId u = 0; u < kUnits; ++u) add(UnitKind::kStreamed, 1, {{0, u * kUnitBytes, kUnitBytes}});
+  }
+  // Units [0, end) in order, each checked.
+  void pass(WeightStore& store, UnitId end) const {
+    for (UnitId u = 0; u < end; ++u) {
+      const UnitRange range = {u};
+      Lease lease = store.acquire({&range, 1});
+      lease.wait(0);
+      EXPECT_TRUE(range_is_right(*this, lease, 0, range));
+    }
+  }
+};
+
+TEST(WeightStore, ReadsAPassOnce) {
+  const DenseModel model;
+  MemoryBudget budget(UINT64_MAX);
+  WeightStore store(model.paths, model.units, with_bytes(12 * model.kUnitBytes), budget);
+  store.load();
+  const StoreStats before = store.stats();
+  EXPECT_GT(before.pinned_bytes, 0u);
+  EXPECT_GT(before.streamed_bytes, 0u);
+  for (int pass = 0; pass < 4; ++pass) model.pass(store, model.kUnits);
+  const StoreStats after = store.stats();
+  EXPECT_EQ(after.wasted_bytes, 0u);
+  EXPECT_GE(after.bytes_read, 4 * before.streamed_bytes);
+  EXPECT_LE(after.bytes_read, 4 * before.streamed_bytes + before.ring_bytes);  // the next pass has begun
+}
+
+TEST(StorePlan, PinsEvenlyOverThePass) {
+  const DenseModel model;
+  const StorePlan plan = plan_store(model.units, IoMode::kBuffered, 12 * model.kUnitBytes, 2);
+  const auto n_pinned = [&](UnitId begin, UnitId end) {
+    return std::count(plan.pinned.begin() + begin, plan.pinned.begin() + end, 1);
+  };
+  EXPECT_GT(n_pinned(0, 20), 4);
+  EXPECT_LT(n_pinned(0, 20), 12);
+  EXPECT_LE(std::abs(n_pinned(0, 10) - n_pinned(10, 20)), 1);
+  EXPECT_LE(std::abs(n_pinned(0, 5) - n_pinned(5, 10)), 1);
+}
+
+TEST(WeightStore, LearnsWhatPassesSkip) {
+  const DenseModel model;
+  MemoryBudget budget(UINT64_MAX);
+  WeightStore store(model.paths, model.units, with_bytes(5 * model.kUnitBytes), budget);
+  store.load();
+  const UnitId skipped = model.kUnits - 4;
+  model.pass(store, skipped);
+  model.pass(store, skipped);
+  const uint64_t wasted = store.stats().wasted_bytes;
+  const uint64_t read = store.stats().bytes_read;
+  for (int pass = 0; pass < 5; ++pass) model.pass(store, skipped);
+  EXPECT_EQ(store.stats().wasted_bytes, wasted);
+  EXPECT_LE(store.stats().bytes_read - read, 5 * skipped * (model.kUnitBytes + 64));
+  // Then they are wanted again, and after one pass expected again.
+  model.pass(store, model.kUnits);
+  model.pass(store, model.kUnits);
+  const uint64_t wasted_before = store.stats().wasted_bytes;
+  for (int pass = 0; pass < 3; ++pass) model.pass(store, model.kUnits);
+  EXPECT_EQ(store.stats().wasted_bytes, wasted_before);
+}
+
+TEST(WeightStore, RowsOfAPinnedUnitPointIntoIt) {
+  const SmallModel model;
+  MemoryBudget budget(UINT64_MAX);
+  WeightStore store(model.paths, model.units, with_bytes(UINT64_MAX), budget);
+  store.load();
+  const std::vector<UnitRange> ranges = {{model.embedding}, {model.embedding, 7, 9}};
+  Lease lease = store.acquire(ranges);
+  lease.wait(1);
+  const WeightRef ref = {model.embedding, 0, Encoding::kF32, {}, kVocabulary, 80};
+  EXPECT_EQ(lease.view(1, ref).plane[0], lease.view(0, ref).plane[0] + 7 * 320);
+  EXPECT_TRUE(range_is_right(model, lease, 1, ranges[1]));
+}
+
+TEST(WeightStore, DeliversHitsBeforeMisses) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  MemoryBudget budget(UINT64_MAX);
+  WeightStore store(model.paths, model.units, with_bytes(needs.one_token), budget);
+  store.load();
+  const UnitRange known = {model.expert(0, 3)};
+  {
+    Lease lease = store.acquire({&known, 1});
+    lease.wait(0);
+  }
+  const std::vector<UnitRange> ranges = {{model.expert(0, 1)}, known};
+  Lease lease = store.acquire(ranges);
+  EXPECT_EQ(lease.poll_any(), 1u);
+  EXPECT_EQ(lease.wait_any(), 0u);
+  EXPECT_EQ(lease.wait_any(), std::nullopt);
+}
+
+TEST(WeightStore, PrefetchTurnsMissesIntoHits) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  MemoryBudget budget(UINT64_MAX);
+  WeightStore store(model.paths, model.units, with_bytes(needs.one_token), budget);
+  store.load();
+  const std::vector<UnitRange> wanted = {{model.expert(0, 1)}, {model.expert(0, 2)}};
+  store.prefetch(wanted);
+  {
+    Lease lease = store.acquire(wanted);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      lease.wait(i);
+      EXPECT_TRUE(range_is_right(model, lease, i, wanted[i]));
+    }
+  }
+  EXPECT_EQ(store.stats().hits, 2u);
+  EXPECT_EQ(store.stats().misses, 0u);
+  EXPECT_EQ(store.stats().wasted_bytes, 0u);
+  // Prefetched in vain: others need the slots.
+  const UnitRange vain = {model.expert(5, 7)};
+  store.prefetch({&vain, 1});
+  for (UnitId e : model.experts) {
+    if (e == vain.unit) continue;
+    const UnitRange range = {e};
+    Lease lease = store.acquire({&range, 1});
+    lease.wait(0);
+  }
+  EXPECT_LE(store.stats().wasted_bytes, 3 * 2 * kPageBytes + 12'300);
+}
+
+TEST(WeightStore, ChoosesAReaderThatItNames) {
+  const SmallModel model;
+  MemoryBudget budget(UINT64_MAX);
+  StoreOptions options = with_bytes(store_needs(model.units, 3).minimum, IoChoice::kDirect);
+  options.reader_factory = make_thread_reader;
+  WeightStore store(model.paths, model.units, options, budget);
+  EXPECT_EQ(store.describe_io().rfind("threads, O_DIRECT, depth 16", 0), 0u) << store.describe_io();
+}
+
+TEST(CachePolicy, LruGivesUpTheOldest) {
+  const auto policy = make_cache_policy("lru");
+  policy->reset(3);
+  for (size_t slot : {0, 1, 2}) policy->on_insert(slot, 0);
+  policy->on_hit(0, 0);
+  EXPECT_EQ(policy->victim([](size_t) { return true; }), 1u);
+  EXPECT_EQ(policy->victim([](size_t slot) { return slot != 1; }), 2u);
+  policy->on_insert(1, 0);
+  EXPECT_EQ(policy->victim([](size_t) { return true; }), 2u);
+}
+
+TEST(CachePolicy, ClockGivesASecondChance) {
+  const auto policy = make_cache_policy("clock");
+  policy->reset(3);
+  for (size_t slot : {0, 1, 2}) policy->on_insert(slot, 0);
+  EXPECT_EQ(policy->victim([](size_t) { return true; }), 0u);  // all were used: round once
+  policy->on_insert(0, 0);
+  policy->on_hit(1, 0);
+  EXPECT_EQ(policy->victim([](size_t) { return true; }), 2u);
+  EXPECT_EQ(policy->victim([](size_t slot) { return slot == 0; }), 0u);
+}
+
+TEST(CachePolicy, UnknownNamesAreRefused) { EXPECT_THROW(make_cache_policy("fifo"), Error); }
 
 }  // namespace
 }  // namespace sluice
