@@ -126,6 +126,8 @@ class Engine {
                                    bool add_generation_prompt = true) const;
   // What the model's generation_config.json recommends, over the defaults of SamplerOptions.
   SamplerOptions default_sampler() const;
+  // Error(kInvalid) for options that Session::append() would refuse.
+  void check(const GenerateOptions& options) const;
 
   std::unique_ptr<Session> new_session();
 

@@ -25,7 +25,8 @@ std::string check_size(const std::string& text, const char* word, const char* wh
   try {
     parse_bytes_or_percent(text, uint64_t{1} << 40, what);
   } catch (const Error& error) {
-    return error.what();
+    const std::string message = error.what();
+    return message.substr(message.find(": ") + 2);  // CLI11 names the option itself
   }
   return {};
 }
@@ -85,35 +86,39 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->group(memory);
   app.add_option("--ctx", options.n_ctx, "context in tokens; 0: as trained, at most 4096")
       ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24).description(""))
       ->group(memory);
   app.add_option("--threads,-t", options.n_threads, "0: the CPUs that this process may use")
       ->type_name("N")
-      ->check(CLI::Range(0, 1024))
+      ->check(CLI::Range(0, 1024).description(""))
       ->group(memory);
   app.add_option("--chunk", options.prefill_chunk, "prompt tokens per pass; 0: chosen from the budget")
       ->type_name("N")
-      ->check(CLI::Range(0, 65536))
+      ->check(CLI::Range(0, 65536).description(""))
       ->group(memory);
   app.add_option("--kv", options.kv, "format of the KV cache: f32, f16, bf16; by default f16")
       ->type_name("FORMAT")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, KvFormat>{
-          {"f32", KvFormat::kF32}, {"f16", KvFormat::kF16}, {"bf16", KvFormat::kBF16}}))
+      ->transform(CLI::CheckedTransformer(std::map<std::string, KvFormat>{{"f32", KvFormat::kF32},
+                                                                          {"f16", KvFormat::kF16},
+                                                                          {"bf16", KvFormat::kBF16}})
+                      .description(""))
       ->group(memory);
   app.add_option("--activations", options.activations,
                  "what quantised weights are multiplied with: int8 (default), or f32")
       ->type_name("FORMAT")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, ActivationFormat>{
-          {"int8", ActivationFormat::kDefault}, {"f32", ActivationFormat::kF32}}))
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, ActivationFormat>{
+                                      {"int8", ActivationFormat::kDefault}, {"f32", ActivationFormat::kF32}})
+              .description(""))
       ->group(memory);
   app.add_option("--io", options.io, "how weights are read: auto, direct, buffered")
       ->type_name("MODE")
-      ->check(CLI::IsMember({"auto", "direct", "buffered"}))
+      ->check(CLI::IsMember({"auto", "direct", "buffered"}).description(""))
       ->capture_default_str()
       ->group(memory);
   app.add_option("--cache-policy", options.cache_policy, "which expert is given up: lru, clock")
       ->type_name("NAME")
-      ->check(CLI::IsMember({"lru", "clock"}))
+      ->check(CLI::IsMember({"lru", "clock"}).description(""))
       ->capture_default_str()
       ->group(memory);
   app.add_option("--isa", options.isa, "instruction set of the kernels; by default the best of this CPU")
@@ -125,27 +130,27 @@ void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {
   const char* const group = "Sampling (by default as the model recommends)";
   app.add_option("-n,--max-tokens", flags.max_tokens, "new tokens at most; -1: until the context is full")
       ->type_name("N")
-      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 24))
+      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 24).description(""))
       ->group(group);
   app.add_option("--temp,--temperature", flags.temperature, "0: always the likeliest token (greedy)")
       ->type_name("T")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(CLI::Range(0.0, 100.0).description(""))
       ->group(group);
   app.add_option("--top-k", flags.top_k, "only the K likeliest tokens; 0: off")
       ->type_name("K")
-      ->check(CLI::Range(0, std::numeric_limits<int32_t>::max()))
+      ->check(CLI::Range(0, std::numeric_limits<int32_t>::max()).description(""))
       ->group(group);
   app.add_option("--top-p", flags.top_p, "the likeliest tokens that sum up to P; 1: off")
       ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(CLI::Range(0.0, 1.0).description(""))
       ->group(group);
   app.add_option("--min-p", flags.min_p, "tokens with P times the likeliest one's probability; 0: off")
       ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(CLI::Range(0.0, 1.0).description(""))
       ->group(group);
   app.add_option("--typical-p", flags.typical_p, "locally typical tokens that sum up to P; 1: off")
       ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(CLI::Range(0.0, 1.0).description(""))
       ->group(group);
   app.add_option("--repeat-penalty", flags.repetition_penalty, "of tokens in the window; 1: off")
       ->type_name("R")
@@ -158,7 +163,7 @@ void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {
       ->group(group);
   app.add_option("--penalty-window", flags.penalty_window, "last tokens that penalties look at; -1: all")
       ->type_name("N")
-      ->check(CLI::Range(-1, std::numeric_limits<int32_t>::max()))
+      ->check(CLI::Range(-1, std::numeric_limits<int32_t>::max()).description(""))
       ->group(group);
   app.add_option("--logit-bias", flags.logit_bias, "ID:BIAS, added to a token's logit; -inf forbids it")
       ->type_name("ID:BIAS")
@@ -220,7 +225,8 @@ std::string read_text(const std::string& path) {
 }
 
 std::vector<int32_t> read_ids(const std::string& path) {
-  const nlohmann::ordered_json json = parse_json(read_text(path), printable(path));
+  const nlohmann::ordered_json json =
+      nlohmann::ordered_json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
   const nlohmann::ordered_json& list = json.is_object() && json.contains("ids") ? json["ids"] : json;
   if (!list.is_array())
     throw_error(ErrorKind::kInvalid, "%s: not a JSON array of token ids, like [1, 2, 3]",

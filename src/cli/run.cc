@@ -70,6 +70,7 @@ int run(const RunOptions& options, const CLI::App& app) {
   const std::unique_ptr<Engine> engine = open_engine(options.engine);
   const std::vector<int32_t> ids = prompt_ids(options, *engine, app);
   const GenerateOptions generate = generate_options(options.sampling, engine->default_sampler());
+  engine->check(generate);
   const auto n_prompt = static_cast<int64_t>(ids.size());
   load_engine(*engine, tokens_to_reserve(*engine, n_prompt, generate.max_tokens));
 

@@ -58,6 +58,10 @@ std::vector<int32_t> Engine::chat_tokens(std::span<const ChatMessage> messages,
   return tokenize(render_chat(messages, add_generation_prompt), /*add_bos=*/!has_chat_template());
 }
 
+void Engine::check(const GenerateOptions& options) const {
+  check_sampler_options(options.sampler, impl_->info.vocab);
+}
+
 SamplerOptions Engine::default_sampler() const { return impl_->text.sampler; }
 
 }  // namespace sluice
