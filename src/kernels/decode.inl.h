@@ -8,7 +8,9 @@
 //   kZeroShift       -1, or log2 of the zero point: value = scale * (q - (1 << kZeroShift))
 //   kIsWide          bytes use the whole range (else 0 to 127); its zero point is 128
 //   kUnit            columns that unit() decodes at once
-//   unit(rows, col, out)   out: kUnit / 32 blocks
+//   unit(rows, col, out)   out: kUnit / 32 blocks, kPanelGroups apart (the groups of a panel alternate)
+//   kHasScalePlanes  scales are in planes of their own; unit() leaves them to
+//   scales(rows, col, n_cols, out)
 
 template <int kRunOf, bool kMin>
 struct PanelBlock {
@@ -30,7 +32,7 @@ struct Rows {
   EncodingParams params;
 };
 
-inline Rows rows_at(const MatmulArgs& w, int64_t first) {
+SLUICE_INLINE Rows rows_at(const MatmulArgs& w, int64_t first) {
   Rows rows;
   rows.params = w.params;
   for (size_t p = 0; p < kMaxPlanes; ++p) {
@@ -42,16 +44,16 @@ inline Rows rows_at(const MatmulArgs& w, int64_t first) {
   return rows;
 }
 
-inline I low_nibbles(I v) { return i_and(v, i_set(0x0f0f0f0f)); }
-inline I high_nibbles(I v) { return i_and(i_shr<4>(v), i_set(0x0f0f0f0f)); }
+SLUICE_INLINE I low_nibbles(I v) { return i_and(v, i_set(0x0f0f0f0f)); }
+SLUICE_INLINE I high_nibbles(I v) { return i_and(i_shr<4>(v), i_set(0x0f0f0f0f)); }
 // Bits kShift and kShift + 1 of each byte.
 template <int kShift>
-inline I crumbs(I v) {
+SLUICE_INLINE I crumbs(I v) {
   return i_and(i_shr<kShift>(v), i_set(0x03030303));
 }
 // Bit kBit of each byte, as kTo.
 template <int kBit, int kTo>
-inline I one_bit(I v) {
+SLUICE_INLINE I one_bit(I v) {
   if constexpr (kTo >= kBit)
     return i_and(i_shl<kTo - kBit>(v), i_set(0x01010101u << kTo));
   else
@@ -59,26 +61,26 @@ inline I one_bit(I v) {
 }
 // Byte k of each word as a float.
 template <int k>
-inline F u8_to_f(I v) {
+SLUICE_INLINE F u8_to_f(I v) {
   return i_to_f(i_and(i_shr<8 * k>(v), i_set(0xff)));
 }
 template <int k>
-inline F s8_to_f(I v) {
+SLUICE_INLINE F s8_to_f(I v) {
   return i_to_f(i_sar<24>(i_shl<24 - 8 * k>(v)));
 }
 // Bytes as wide decoders keep them, from unsigned or signed ones.
-inline I wide_from_unsigned(I v) {
+SLUICE_INLINE I wide_from_unsigned(I v) {
   if constexpr (kWideIsSigned) return i_xor(v, i_set(0x80808080));
   return v;
 }
-inline I wide_from_signed(I v) {
+SLUICE_INLINE I wide_from_signed(I v) {
   if constexpr (kWideIsSigned) return v;
   return i_xor(v, i_set(0x80808080));
 }
-inline F f_negate(F x) { return as_f(i_xor(as_i(x), i_set(0x80000000))); }
+SLUICE_INLINE F f_negate(F x) { return as_f(i_xor(as_i(x), i_set(0x80000000))); }
 
 // 32 values as 16 bytes of nibbles, the first half of the values in the low ones.
-inline void split_nibbles(const std::byte* const* row, int64_t offset, I* q) {
+SLUICE_INLINE void split_nibbles(const std::byte* const* row, int64_t offset, I* q) {
   I v[4];
   load_rows<16>(row, offset, v);
   SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
@@ -88,7 +90,7 @@ inline void split_nibbles(const std::byte* const* row, int64_t offset, I* q) {
 }
 // Fifth bits: bit i of `high` to bit 4 of value i.
 template <int j>
-inline void add_fifth_bits(I high, I* q) {
+SLUICE_INLINE void add_fifth_bits(I high, I* q) {
   const I four = i_and(i_shr<4 * j>(high), i_set(0x0f));
   const I two = i_or(four, i_shl<7>(four));
   const I one = i_and(i_or(two, i_shl<14>(two)), i_set(0x01010101));
@@ -99,8 +101,9 @@ inline void add_fifth_bits(I high, I* q) {
 struct DecodeQ4_0 {
   using Block = PanelBlock<32, false>;
   static constexpr int kRun = 32, kZeroShift = 3, kUnit = 32;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = false, kIsWide = false;
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 18;
     out->scale[0] = load_rows_f16(rows.plane[0], at);
     split_nibbles(rows.plane[0], at + 2, out->q);
@@ -110,8 +113,9 @@ struct DecodeQ4_0 {
 struct DecodeQ4_1 {
   using Block = PanelBlock<32, true>;
   static constexpr int kRun = 32, kZeroShift = -1, kUnit = 32;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = true, kIsWide = false;
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 20;
     I head;
     load_rows<4>(rows.plane[0], at, &head);
@@ -124,8 +128,9 @@ struct DecodeQ4_1 {
 struct DecodeQ5_0 {
   using Block = PanelBlock<32, false>;
   static constexpr int kRun = 32, kZeroShift = 4, kUnit = 32;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = false, kIsWide = false;
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 22;
     I high;
     load_rows<4>(rows.plane[0], at + 2, &high);
@@ -138,8 +143,9 @@ struct DecodeQ5_0 {
 struct DecodeQ5_1 {
   using Block = PanelBlock<32, true>;
   static constexpr int kRun = 32, kZeroShift = -1, kUnit = 32;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = true, kIsWide = false;
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 24;
     I head[2];
     load_rows<8>(rows.plane[0], at, head);
@@ -153,8 +159,9 @@ struct DecodeQ5_1 {
 struct DecodeQ8_0 {
   using Block = PanelBlock<32, false>;
   static constexpr int kRun = 32, kZeroShift = 7, kUnit = 32;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = false, kIsWide = true;
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 34;
     out->scale[0] = load_rows_f16(rows.plane[0], at);
     load_rows<16>(rows.plane[0], at + 2, out->q);
@@ -163,15 +170,16 @@ struct DecodeQ8_0 {
   }
 };
 
-inline void lookup_wide(const int8_t* levels, I* q) {
+SLUICE_INLINE void lookup_wide(const int8_t* levels, I* q) {
   SLUICE_UNROLL for (int j = 0; j < 8; ++j) q[j] = wide_from_signed(i_lookup(levels, q[j]));
 }
 
 struct DecodeIQ4_NL {
   using Block = PanelBlock<32, false>;
   static constexpr int kRun = 32, kZeroShift = 7, kUnit = 32;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = false, kIsWide = true;
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 18;
     out->scale[0] = load_rows_f16(rows.plane[0], at);
     split_nibbles(rows.plane[0], at + 2, out->q);
@@ -182,10 +190,11 @@ struct DecodeIQ4_NL {
 struct DecodeMXFP4 {
   using Block = PanelBlock<32, false>;
   static constexpr int kRun = 32, kZeroShift = 4, kUnit = 32;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = false, kIsWide = false;
   // The doubled levels, 16 above.
   static constexpr uint8_t kLevels[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 17;
     // 2^(e - 128) as a product of two normal powers, the second made NaN where e is 255.
     const I e = load_rows_u8(rows.plane[0], at);
@@ -204,7 +213,7 @@ struct SixBitRuns {
   F scale, neg_min;
   I scales[2], mins[2];  // four runs in each word
 };
-inline SixBitRuns six_bit_runs(const std::byte* const* row, int64_t at) {
+SLUICE_INLINE SixBitRuns six_bit_runs(const std::byte* const* row, int64_t at) {
   I head[4];
   load_rows<16>(row, at, head);
   SixBitRuns runs;
@@ -217,17 +226,18 @@ inline SixBitRuns six_bit_runs(const std::byte* const* row, int64_t at) {
   return runs;
 }
 template <int r>
-inline void set_run(const SixBitRuns& runs, PanelBlock<32, true>* out) {
-  out[r].scale[0] = f_mul(runs.scale, u8_to_f<r % 4>(runs.scales[r / 4]));
-  out[r].min[0] = f_mul(runs.neg_min, u8_to_f<r % 4>(runs.mins[r / 4]));
+SLUICE_INLINE void set_run(const SixBitRuns& runs, PanelBlock<32, true>* out) {
+  out[r * kPanelGroups].scale[0] = f_mul(runs.scale, u8_to_f<r % 4>(runs.scales[r / 4]));
+  out[r * kPanelGroups].min[0] = f_mul(runs.neg_min, u8_to_f<r % 4>(runs.mins[r / 4]));
   if constexpr (r < 7) set_run<r + 1>(runs, out);
 }
 
 struct DecodeQ4_K {
   using Block = PanelBlock<32, true>;
   static constexpr int kRun = 32, kZeroShift = -1, kUnit = 256;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = true, kIsWide = false;
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 256 * 144;
     set_run<0>(six_bit_runs(rows.plane[0], at), out);
     for (int pair = 0; pair < 4; ++pair) {
@@ -235,8 +245,8 @@ struct DecodeQ4_K {
         I v[4];
         load_rows<16>(rows.plane[0], at + 16 + 32 * pair + 16 * h, v);
         SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-          out[2 * pair].q[4 * h + j] = low_nibbles(v[j]);
-          out[2 * pair + 1].q[4 * h + j] = high_nibbles(v[j]);
+          out[2 * pair * kPanelGroups].q[4 * h + j] = low_nibbles(v[j]);
+          out[(2 * pair + 1) * kPanelGroups].q[4 * h + j] = high_nibbles(v[j]);
         }
       }
     }
@@ -246,21 +256,22 @@ struct DecodeQ4_K {
 struct DecodeQ5_K {
   using Block = PanelBlock<32, true>;
   static constexpr int kRun = 32, kZeroShift = -1, kUnit = 256;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = true, kIsWide = false;
   template <int pair>
-  static void runs_pair(const Rows& rows, int64_t at, const I* high, Block* out) {
+  static SLUICE_INLINE void runs_pair(const Rows& rows, int64_t at, const I* high, Block* out) {
     SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
       I v[4];
       load_rows<16>(rows.plane[0], at + 48 + 32 * pair + 16 * h, v);
       SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
         const I fifth = high[4 * h + j];
-        out[2 * pair].q[4 * h + j] = i_or(low_nibbles(v[j]), one_bit<2 * pair, 4>(fifth));
-        out[2 * pair + 1].q[4 * h + j] = i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(fifth));
+        out[2 * pair * kPanelGroups].q[4 * h + j] = i_or(low_nibbles(v[j]), one_bit<2 * pair, 4>(fifth));
+        out[(2 * pair + 1) * kPanelGroups].q[4 * h + j] = i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(fifth));
       }
     }
     if constexpr (pair < 3) runs_pair<pair + 1>(rows, at, high, out);
   }
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 256 * 176;
     set_run<0>(six_bit_runs(rows.plane[0], at), out);
     I high[8];
@@ -273,30 +284,32 @@ struct DecodeQ5_K {
 struct DecodeQ6_K {
   using Block = PanelBlock<16, false>;
   static constexpr int kRun = 16, kZeroShift = 5, kUnit = 256;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = false, kIsWide = false;
   template <int i>  // run i: 0 to 15
-  static void set_scales(F scale, const I* run_scales, Block* out) {
-    out[i / 2].scale[i % 2] = f_mul(scale, s8_to_f<i % 4>(run_scales[i / 4]));
+  static SLUICE_INLINE void set_scales(F scale, const I* run_scales, Block* out) {
+    out[i / 2 * kPanelGroups].scale[i % 2] = f_mul(scale, s8_to_f<i % 4>(run_scales[i / 4]));
     if constexpr (i < 15) set_scales<i + 1>(scale, run_scales, out);
   }
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const std::byte* const* row = rows.plane[0];
     const int64_t at = col / 256 * 210;
     I run_scales[4];
     load_rows<16>(row, at + 192, run_scales);
     set_scales<0>(load_rows_f16(row, at + 208), run_scales, out);
     for (int half = 0; half < 2; ++half) {
-      Block* b = out + 4 * half;
+      Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
+                         out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
       SLUICE_UNROLL for (int h = 0; h < 2; ++h) {  // columns 16h to 16h + 15 of each block
         I first[4], second[4], two[4];
         load_rows<16>(row, at + 64 * half + 16 * h, first);
         load_rows<16>(row, at + 64 * half + 32 + 16 * h, second);
         load_rows<16>(row, at + 128 + 32 * half + 16 * h, two);
         SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-          b[0].q[4 * h + j] = i_or(low_nibbles(first[j]), i_shl<4>(crumbs<0>(two[j])));
-          b[1].q[4 * h + j] = i_or(low_nibbles(second[j]), i_shl<4>(crumbs<2>(two[j])));
-          b[2].q[4 * h + j] = i_or(high_nibbles(first[j]), i_shl<4>(crumbs<4>(two[j])));
-          b[3].q[4 * h + j] = i_or(high_nibbles(second[j]), i_shl<4>(crumbs<6>(two[j])));
+          b[0]->q[4 * h + j] = i_or(low_nibbles(first[j]), i_shl<4>(crumbs<0>(two[j])));
+          b[1]->q[4 * h + j] = i_or(low_nibbles(second[j]), i_shl<4>(crumbs<2>(two[j])));
+          b[2]->q[4 * h + j] = i_or(high_nibbles(first[j]), i_shl<4>(crumbs<4>(two[j])));
+          b[3]->q[4 * h + j] = i_or(high_nibbles(second[j]), i_shl<4>(crumbs<6>(two[j])));
         }
       }
     }
@@ -306,14 +319,15 @@ struct DecodeQ6_K {
 struct DecodeQ2_K {
   using Block = PanelBlock<16, true>;
   static constexpr int kRun = 16, kZeroShift = -1, kUnit = 256;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = true, kIsWide = false;
   template <int i>
-  static void set_runs(F scale, F neg_min, const I* runs, Block* out) {
-    out[i / 2].scale[i % 2] = f_mul(scale, u8_to_f<i % 4>(low_nibbles(runs[i / 4])));
-    out[i / 2].min[i % 2] = f_mul(neg_min, u8_to_f<i % 4>(high_nibbles(runs[i / 4])));
+  static SLUICE_INLINE void set_runs(F scale, F neg_min, const I* runs, Block* out) {
+    out[i / 2 * kPanelGroups].scale[i % 2] = f_mul(scale, u8_to_f<i % 4>(low_nibbles(runs[i / 4])));
+    out[i / 2 * kPanelGroups].min[i % 2] = f_mul(neg_min, u8_to_f<i % 4>(high_nibbles(runs[i / 4])));
     if constexpr (i < 15) set_runs<i + 1>(scale, neg_min, runs, out);
   }
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const std::byte* const* row = rows.plane[0];
     const int64_t at = col / 256 * 84;
     I runs[4], factors;
@@ -321,15 +335,16 @@ struct DecodeQ2_K {
     load_rows<4>(row, at + 80, &factors);
     set_runs<0>(f16_low(factors), f_negate(f16_high(factors)), runs, out);
     for (int half = 0; half < 2; ++half) {
-      Block* b = out + 4 * half;
+      Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
+                         out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
       SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
         I v[4];
         load_rows<16>(row, at + 16 + 32 * half + 16 * h, v);
         SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-          b[0].q[4 * h + j] = crumbs<0>(v[j]);
-          b[1].q[4 * h + j] = crumbs<2>(v[j]);
-          b[2].q[4 * h + j] = crumbs<4>(v[j]);
-          b[3].q[4 * h + j] = crumbs<6>(v[j]);
+          b[0]->q[4 * h + j] = crumbs<0>(v[j]);
+          b[1]->q[4 * h + j] = crumbs<2>(v[j]);
+          b[2]->q[4 * h + j] = crumbs<4>(v[j]);
+          b[3]->q[4 * h + j] = crumbs<6>(v[j]);
         }
       }
     }
@@ -339,29 +354,31 @@ struct DecodeQ2_K {
 struct DecodeQ3_K {
   using Block = PanelBlock<16, false>;
   static constexpr int kRun = 16, kZeroShift = 2, kUnit = 256;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = false, kIsWide = false;
   template <int i>
-  static void set_scales(F scale, const I* run_scales, Block* out) {
+  static SLUICE_INLINE void set_scales(F scale, const I* run_scales, Block* out) {
     const F run = f_sub(u8_to_f<i % 4>(run_scales[i / 4]), f_set(32));
-    out[i / 2].scale[i % 2] = f_mul(scale, run);
+    out[i / 2 * kPanelGroups].scale[i % 2] = f_mul(scale, run);
     if constexpr (i < 15) set_scales<i + 1>(scale, run_scales, out);
   }
   template <int half>
-  static void values(const std::byte* const* row, int64_t at, const I* high, Block* out) {
-    Block* b = out + 4 * half;
+  static SLUICE_INLINE void values(const std::byte* const* row, int64_t at, const I* high, Block* out) {
+    Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
+                         out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
     SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
       I v[4];
       load_rows<16>(row, at + 32 + 32 * half + 16 * h, v);
       SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
         const I third = high[4 * h + j];
-        b[0].q[4 * h + j] = i_or(crumbs<0>(v[j]), one_bit<4 * half, 2>(third));
-        b[1].q[4 * h + j] = i_or(crumbs<2>(v[j]), one_bit<4 * half + 1, 2>(third));
-        b[2].q[4 * h + j] = i_or(crumbs<4>(v[j]), one_bit<4 * half + 2, 2>(third));
-        b[3].q[4 * h + j] = i_or(crumbs<6>(v[j]), one_bit<4 * half + 3, 2>(third));
+        b[0]->q[4 * h + j] = i_or(crumbs<0>(v[j]), one_bit<4 * half, 2>(third));
+        b[1]->q[4 * h + j] = i_or(crumbs<2>(v[j]), one_bit<4 * half + 1, 2>(third));
+        b[2]->q[4 * h + j] = i_or(crumbs<4>(v[j]), one_bit<4 * half + 2, 2>(third));
+        b[3]->q[4 * h + j] = i_or(crumbs<6>(v[j]), one_bit<4 * half + 3, 2>(third));
       }
     }
   }
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const std::byte* const* row = rows.plane[0];
     const int64_t at = col / 256 * 110;
     I packed[3];
@@ -384,30 +401,31 @@ struct DecodeQ3_K {
 struct DecodeIQ4_XS {
   using Block = PanelBlock<32, false>;
   static constexpr int kRun = 32, kZeroShift = 7, kUnit = 256;
+  static constexpr bool kHasScalePlanes = false;
   static constexpr bool kHasMin = false, kIsWide = true;
   template <int r>
-  static void set_scales(F scale, const I* head, Block* out) {
+  static SLUICE_INLINE void set_scales(F scale, const I* head, Block* out) {
     const I low = i_and(i_shr<4 * r>(head[1]), i_set(15));
     const I high = i_and(i_shr<16 + 2 * r>(head[0]), i_set(3));
     const F run = f_sub(i_to_f(i_or(low, i_shl<4>(high))), f_set(32));
-    out[r].scale[0] = f_mul(scale, run);
+    out[r * kPanelGroups].scale[0] = f_mul(scale, run);
     if constexpr (r < 7) set_scales<r + 1>(scale, head, out);
   }
-  static void unit(const Rows& rows, int64_t col, Block* out) {
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 256 * 136;
     I head[2];
     load_rows<8>(rows.plane[0], at, head);
     set_scales<0>(f16_low(head[0]), head, out);
     for (int r = 0; r < 8; ++r) {
-      split_nibbles(rows.plane[0], at + 8 + 16 * r, out[r].q);
-      lookup_wide(kIQ4Levels, out[r].q);
+      split_nibbles(rows.plane[0], at + 8 + 16 * r, out[r * kPanelGroups].q);
+      lookup_wide(kIQ4Levels, out[r * kPanelGroups].q);
     }
   }
 };
 
 // Word `j` (values 4j to 4j + 3, a byte each) of a stream of kBits-bit values.
 template <int kBits, int j>
-inline I stream_word(const I* stream) {
+SLUICE_INLINE I stream_word(const I* stream) {
   constexpr int kBit = 4 * j * kBits, kWord = kBit / 32, kShift = kBit % 32;
   I v = i_shr<kShift>(stream[kWord]);
   if constexpr (kShift + 4 * kBits > 32) v = i_or(v, i_shl<32 - kShift>(stream[kWord + 1]));
@@ -418,41 +436,89 @@ inline I stream_word(const I* stream) {
   return i_or(low, high);
 }
 template <int kBits, int j>
-inline void stream_words(const I* stream, I* q) {
+SLUICE_INLINE void stream_words(const I* stream, I* q) {
   q[j] = stream_word<kBits, j>(stream);
   if constexpr (j < 7) stream_words<kBits, j + 1>(stream, q);
 }
 // 4 * kBits bytes, in pieces of 16 and a rest of 4, 8 or 12.
 template <int kBits>
-inline void load_stream(const std::byte* const* row, int64_t at, I* stream) {
+SLUICE_INLINE void load_stream(const std::byte* const* row, int64_t at, I* stream) {
   constexpr int kRest = 4 * kBits % 16;
   if constexpr (kBits >= 4) load_rows<16>(row, at, stream);
   if constexpr (kBits == 8) load_rows<16>(row, at + 16, stream + 4);
   if constexpr (kRest != 0) load_rows<kRest>(row, at + 4 * kBits - kRest, stream + kBits - kRest / 4);
 }
 
-inline F load_rows_scale(const std::byte* const* row, ScaleType type, int64_t index) {
-  if (type == ScaleType::kF16) return load_rows_f16(row, 2 * index);
-  if (type == ScaleType::kBF16) return as_f(i_shl<16>(load_rows_u16(row, 2 * index)));
-  I bits;
-  load_rows<4>(row, 4 * index, &bits);
-  return as_f(bits);
+// Words of two 16-bit scales each.
+template <int kWords>
+SLUICE_INLINE void widen_scales(const I* word, ScaleType type, F* out) {
+  SLUICE_UNROLL for (int j = 0; j < kWords; ++j) {
+    const bool is_f16 = type == ScaleType::kF16;
+    out[2 * j] = is_f16 ? f16_low(word[j]) : as_f(i_shl<16>(word[j]));
+    out[2 * j + 1] = is_f16 ? f16_high(word[j]) : as_f(i_and(word[j], i_set(0xffff0000)));
+  }
+}
+
+// Entries [index, index + n) of a plane of scales, each from kLanes rows; n <= 16.
+SLUICE_INLINE void load_scales(const std::byte* const* row, ScaleType type, int64_t index, int64_t n, F* out) {
+  I word[4];
+  if (type == ScaleType::kF32) {
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+      load_rows<16>(row, 4 * (index + i), word);
+      SLUICE_UNROLL for (int j = 0; j < 4; ++j) out[i + j] = as_f(word[j]);
+    }
+    for (; i < n; ++i) {
+      load_rows<4>(row, 4 * (index + i), word);
+      out[i] = as_f(word[0]);
+    }
+    return;
+  }
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    load_rows<16>(row, 2 * (index + i), word);
+    widen_scales<4>(word, type, out + i);
+  }
+  for (; i + 2 <= n; i += 2) {
+    load_rows<4>(row, 2 * (index + i), word);
+    widen_scales<1>(word, type, out + i);
+  }
+  if (i < n) {
+    const I half = load_rows_u16(row, 2 * (index + i));
+    out[i] = type == ScaleType::kF16 ? f16_low(half) : as_f(i_shl<16>(half));
+  }
 }
 
 template <int kBits>
 struct DecodeAffine {
   using Block = PanelBlock<32, true>;
   static constexpr int kRun = 32, kUnit = 32;
+  static constexpr bool kHasScalePlanes = true;
   static constexpr bool kHasMin = true, kIsWide = kBits == 8;
   static constexpr int kZeroShift = kIsWide ? 7 : -1;
-  static void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t group = col / rows.params.group;
-    out->scale[0] = load_rows_scale(rows.plane[1], rows.params.scale_type, group);
-    out->min[0] = load_rows_scale(rows.plane[2], rows.params.scale_type, group);
+  // n_cols <= 512; col need not begin a group.
+  static void scales(const Rows& rows, int64_t col, int64_t n_cols, Block* out) {
+    const int64_t group = rows.params.group, first = col / group;
+    const int64_t n = (col + n_cols - 1) / group - first + 1;
+    F scale[16], min[16];
+    load_scales(rows.plane[1], rows.params.scale_type, first, n, scale);
+    load_scales(rows.plane[2], rows.params.scale_type, first, n, min);
+    int64_t left = group - (col - first * group), i = 0;  // columns of group i still to come
+    for (int64_t c = 0; c < n_cols; c += 32, out += kPanelGroups) {
+      if (left == 0) {
+        left = group;
+        ++i;
+      }
+      left -= 32;
+      out->scale[0] = scale[i];
+      // 8-bit values are counted from 128, so that the sums stay small.
+      out->min[0] = kIsWide ? f_fma(scale[i], f_set(128), min[i]) : min[i];
+    }
+  }
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     I stream[8];
     load_stream<kBits>(rows.plane[0], col / 8 * kBits, stream);
-    if constexpr (kIsWide) {  // counted from 128, so that the sums stay small
-      out->min[0] = f_fma(out->scale[0], f_set(128), out->min[0]);
+    if constexpr (kIsWide) {
       SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_unsigned(stream[j]);
     } else {
       stream_words<kBits, 0>(stream, out->q);

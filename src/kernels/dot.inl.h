@@ -10,7 +10,7 @@
 
 // sum [kInputs][kPanelGroups * kLanes] += panel x inputs, for n blocks of 32 columns.
 template <class Decode, int kInputs>
-inline void dot_int8(const typename Decode::Block* panel, int64_t n_blocks,
+SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_blocks,
                      const ActivationBlock* const* input, float* sum) {
   constexpr int kRuns = 32 / Decode::kRun, kWords = Decode::kRun / 4;
   constexpr bool kHasZero = Decode::kZeroShift >= 0 && !(Decode::kIsWide && kWideIsSigned);
@@ -68,7 +68,7 @@ inline void dot_int8(const typename Decode::Block* panel, int64_t n_blocks,
 
 // The same for a panel of floats [n_cols][kPanelGroups * kLanes].
 template <int kInputs>
-inline void dot_f32(const float* panel, int64_t n_cols, const float* const* input, float* sum) {
+SLUICE_INLINE void dot_f32(const float* panel, int64_t n_cols, const float* const* input, float* sum) {
   F total[kInputs][kPanelGroups];
   SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
     SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {

@@ -4,69 +4,66 @@
 
 inline constexpr int kPanelRows = kPanelGroups * kLanes;
 inline constexpr int64_t kInputBlock = 256;  // input rows whose sums are kept at a time
+inline constexpr int64_t kAhead = 512;       // columns that weights are fetched ahead
 
 // The columns of a panel that are decoded after the present ones, fetched meanwhile a few rows at a time.
 struct Ahead {
-  const MatmulArgs* args;
-  int64_t row = 0;
-  int64_t n_rows = 0;
-  int64_t col_begin = 0;
-  int64_t col_end = 0;
+  const MatmulArgs& args;
+  int64_t row;      // next to fetch
+  int64_t end_row;
+  uint64_t begin[kMaxPlanes], end[kMaxPlanes];  // bytes within a row
 
-  Ahead(const MatmulArgs& a, int64_t panel_row, int64_t col, int64_t chunk) : args(&a) {
-    row = panel_row;
-    col_begin = col + chunk;
+  Ahead(const MatmulArgs& a, int64_t panel_row, int64_t col, int64_t chunk) : args(a), row(panel_row) {
+    int64_t col_begin = col + chunk;
     if (col_begin >= a.cols) {
       col_begin = 0;
       row = panel_row + kPanelRows < a.row_end ? panel_row + kPanelRows : a.next_row;
     }
-    col_end = col_begin + chunk < a.cols ? col_begin + chunk : a.cols;
-    n_rows = a.rows - row < kPanelRows ? a.rows - row : kPanelRows;
+    const int64_t col_end = col_begin + chunk < a.cols ? col_begin + chunk : a.cols;
+    end_row = row + kPanelRows < a.rows ? row + kPanelRows : a.rows;
+    for (size_t p = 0; p < kMaxPlanes; ++p) {
+      begin[p] = a.row_bytes[p] * static_cast<uint64_t>(col_begin) / static_cast<uint64_t>(a.cols);
+      end[p] = a.row_bytes[p] * static_cast<uint64_t>(col_end) / static_cast<uint64_t>(a.cols);
+    }
   }
 
-  // Part `piece` of `n_pieces`.
-  void fetch(int64_t piece, int64_t n_pieces) const {
-    const int64_t begin = kPanelRows * piece / n_pieces, end = kPanelRows * (piece + 1) / n_pieces;
-    for (int64_t r = begin; r < end && r < n_rows; ++r) {
+  void fetch(int64_t n_rows) {
+    for (const int64_t stop = row + n_rows < end_row ? row + n_rows : end_row; row < stop; ++row) {
       for (size_t p = 0; p < kMaxPlanes; ++p) {
-        const uint64_t bytes = args->row_bytes[p], cols = static_cast<uint64_t>(args->cols);
-        const std::byte* start = args->plane[p] + static_cast<uint64_t>(row + r) * args->stride[p];
-        const uint64_t last = bytes * static_cast<uint64_t>(col_end) / cols;
-        for (uint64_t at = bytes * static_cast<uint64_t>(col_begin) / cols; at < last; at += 64)
-          prefetch(start + at);
+        const std::byte* start = args.plane[p] + static_cast<uint64_t>(row) * args.stride[p];
+        for (uint64_t at = begin[p]; at < end[p]; at += 64) prefetch(start + at);
       }
     }
   }
 };
 
+// A product has kChunk, the columns decoded at a time for many inputs; kShortChunk, the same for few inputs,
+// where decoding and multiplying should overlap; and kUnit, columns that one step decodes.
+
 // Integer weights, int8 inputs.
 template <class Decode>
 struct Int8Product {
+  static constexpr int64_t kUnit = Decode::kUnit;
   static constexpr int64_t kChunk = 512;
+  static constexpr int64_t kShortChunk = 512;
   struct alignas(64) Panel {
     typename Decode::Block block[kChunk / 32][kPanelGroups];
   };
 
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, const Ahead& ahead, Panel* panel) {
-    constexpr int kBlocks = Decode::kUnit / 32;
-    const int64_t n_units = n_cols / Decode::kUnit;
-    for (int64_t u = 0; u < n_units; ++u) {
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, int64_t fetch_rows, Ahead& ahead, Panel* panel) {
+    if constexpr (Decode::kHasScalePlanes) {
+      for (int g = 0; g < kPanelGroups; ++g) Decode::scales(rows[g], col, n_cols, &panel->block[0][g]);
+    }
+    for (int64_t c = 0; c < n_cols; c += kUnit) {
       for (int g = 0; g < kPanelGroups; ++g) {
-        if constexpr (kBlocks == 1) {
-          Decode::unit(rows[g], col + u * Decode::kUnit, &panel->block[u][g]);
-        } else {
-          typename Decode::Block unit[kBlocks];
-          Decode::unit(rows[g], col + u * Decode::kUnit, unit);
-          for (int b = 0; b < kBlocks; ++b) panel->block[u * kBlocks + b][g] = unit[b];
-        }
-        ahead.fetch(u * kPanelGroups + g, n_units * kPanelGroups);
+        Decode::unit(rows[g], col + c, &panel->block[c / 32][g]);
+        ahead.fetch(fetch_rows);
       }
     }
   }
 
   template <int kInputs>
-  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input,
-                  float* sum) {
+  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input, float* sum) {
     const ActivationBlock* x[kInputs];
     for (int t = 0; t < kInputs; ++t) x[t] = reinterpret_cast<const ActivationBlock*>(input[t]) + col / 32;
     dot_int8<Decode, kInputs>(&panel.block[0][0], n_cols / 32, x, sum);
@@ -77,27 +74,24 @@ struct Int8Product {
 // to out, kPanelRows floats apart; n <= Source::kUnit, less only at the end of a row.
 template <class Source>
 struct F32Product {
+  static constexpr int64_t kUnit = Source::kUnit;
   static constexpr int64_t kChunk = 256;
+  static constexpr int64_t kShortChunk = kUnit < 64 ? 64 : kUnit;
   struct alignas(64) Panel {
     float value[kChunk][kPanelRows];
   };
 
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, const Ahead& ahead, Panel* panel) {
-    constexpr int64_t kUnit = Source::kUnit;
-    const int64_t n_units = (n_cols + kUnit - 1) / kUnit;
-    for (int64_t u = 0; u < n_units; ++u) {
-      const int64_t left = n_cols - u * kUnit;
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, int64_t fetch_rows, Ahead& ahead, Panel* panel) {
+    for (int64_t c = 0; c < n_cols; c += kUnit) {
       for (int g = 0; g < kPanelGroups; ++g) {
-        Source::columns(rows[g], col + u * kUnit, left < kUnit ? left : kUnit,
-                        &panel->value[u * kUnit][g * kLanes]);
-        ahead.fetch(u * kPanelGroups + g, n_units * kPanelGroups);
+        Source::columns(rows[g], col + c, n_cols - c < kUnit ? n_cols - c : kUnit, &panel->value[c][g * kLanes]);
+        ahead.fetch(fetch_rows);
       }
     }
   }
 
   template <int kInputs>
-  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input,
-                  float* sum) {
+  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input, float* sum) {
     const float* x[kInputs];
     for (int t = 0; t < kInputs; ++t) x[t] = reinterpret_cast<const float*>(input[t]) + col;
     dot_f32<kInputs>(&panel.value[0][0], n_cols, x, sum);
@@ -125,10 +119,11 @@ struct IntegerSource {
       return f_mul(block.scale[run], integer);
   }
   static void columns(const Rows& rows, int64_t col, int64_t, float* out) {
-    typename Decode::Block block[kUnit / 32];
+    typename Decode::Block block[kUnit / 32 * kPanelGroups];
+    if constexpr (Decode::kHasScalePlanes) Decode::scales(rows, col, kUnit, block);
     Decode::unit(rows, col, block);
     for (int i = 0; i < kUnit / 4; ++i, out += 4 * kPanelRows) {
-      const typename Decode::Block& b = block[i / 8];
+      const typename Decode::Block& b = block[i / 8 * kPanelGroups];
       const I word = b.q[i % 8];
       const int run = i % 8 * 4 / Decode::kRun;
       f_store(out, value(integer<0>(word), b, run));
@@ -209,19 +204,26 @@ void matmul_rows(const MatmulArgs& a) noexcept {
       const int64_t row = a.input_rows == nullptr ? first + t : a.input_rows[first + t];
       input[t] = a.input + row * a.input_stride;
     }
+    const int64_t chunk = n_inputs <= kTileInputs ? Product::kShortChunk : Product::kChunk;
     for (int64_t row = a.row_begin; row < a.row_end; row += kPanelRows) {
       Rows rows[kPanelGroups];
       for (int g = 0; g < kPanelGroups; ++g) rows[g] = rows_at(a, row + g * kLanes);
       for (int64_t i = 0; i < n_inputs * kPanelRows; ++i) sum[i] = 0;
-      for (int64_t col = 0; col < a.cols; col += Product::kChunk) {
-        const int64_t n_cols = a.cols - col < Product::kChunk ? a.cols - col : Product::kChunk;
-        Product::decode(rows, col, n_cols, Ahead(a, row, col, Product::kChunk), &panel);
-        // Tiles of nearly equal size: the smallest are the least efficient.
-        int64_t n_tiles = (n_inputs + kTileInputs - 1) / kTileInputs;
-        for (int64_t t = 0; t < n_inputs; --n_tiles) {
-          const int64_t n = (n_inputs - t + n_tiles - 1) / n_tiles;
-          dot_some<Product, kTileInputs>(n, panel, col, n_cols, input + t, sum + t * kPanelRows);
-          t += n;
+      for (int64_t col = 0; col < a.cols; col += kAhead) {
+        const int64_t n_ahead = a.cols - col < kAhead ? a.cols - col : kAhead;
+        const int64_t n_units = (n_ahead + Product::kUnit - 1) / Product::kUnit;
+        const int64_t fetch_rows = (kLanes + n_units - 1) / n_units;
+        Ahead ahead(a, row, col, kAhead);
+        for (int64_t c = 0; c < n_ahead; c += chunk) {
+          const int64_t n_cols = n_ahead - c < chunk ? n_ahead - c : chunk;
+          Product::decode(rows, col + c, n_cols, fetch_rows, ahead, &panel);
+          // Tiles of nearly equal size: the smallest are the least efficient.
+          int64_t n_tiles = (n_inputs + kTileInputs - 1) / kTileInputs;
+          for (int64_t t = 0; t < n_inputs; --n_tiles) {
+            const int64_t n = (n_inputs - t + n_tiles - 1) / n_tiles;
+            dot_some<Product, kTileInputs>(n, panel, col + c, n_cols, input + t, sum + t * kPanelRows);
+            t += n;
+          }
         }
       }
       const int64_t n_rows = a.row_end - row < kPanelRows ? a.row_end - row : kPanelRows;

@@ -12,6 +12,9 @@
 #include "encoding/half.h"
 #include "kernels/table.h"
 
+// Small functions on vectors: a call would pass them through memory.
+#define SLUICE_INLINE inline __attribute__((always_inline))
+
 // Before a loop of constant length whose index selects registers.
 #if defined(__clang__)
 #define SLUICE_UNROLL _Pragma("clang loop unroll(full)")

@@ -114,34 +114,40 @@ inline void rope_heads(RopeStyle style, float* x, int64_t n_heads, int64_t head_
 
 // Rows of int8 blocks: see activation.h.
 inline void quantize_row(const float* x, int64_t cols, ActivationBlock* out) noexcept {
-  constexpr uint32_t kInfinity = 0x7f800000;
+  constexpr int kVectorsOf16 = 16 / kLanes;
+  constexpr int32_t kInfinity = 0x7f800000;
   for (int64_t b = 0; b < cols / kActivationBlock; ++b, x += kActivationBlock) {
+    F value[2][kVectorsOf16];
     I greatest = i_set(0);  // magnitudes order as integers, NaN above all
-    for (int i = 0; i < kActivationBlock; i += kLanes) {
-      greatest = i_max(greatest, i_and(as_i(f_load(x + i)), i_set(0x7fffffff)));
+    SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
+      SLUICE_UNROLL for (int v = 0; v < kVectorsOf16; ++v) {
+        value[h][v] = f_load(x + 16 * h + v * kLanes);
+        greatest = i_max(greatest, i_and(as_i(value[h][v]), i_set(0x7fffffff)));
+      }
     }
-    uint32_t magnitudes[kLanes], bits = 0;
-    i_store(magnitudes, greatest);
-    for (int i = 0; i < kLanes; ++i) bits = magnitudes[i] > bits ? magnitudes[i] : bits;
+    const int32_t bits = i_max_lane(greatest);
     const float amax = __builtin_bit_cast(float, bits);
+    const bool is_finite = bits < kInfinity;
+    const bool is_zero = amax < 0x1p-100f;
 
     ActivationBlock& block = out[b];
-    block = {};
-    if (bits >= kInfinity) {
-      block.scale = block.sum = block.sum16[0] = block.sum16[1] = __builtin_nanf("");
-      continue;
+    block.scale = is_zero ? 0 : is_finite ? amax / 127.0f : __builtin_nanf("");
+    const F inverse = f_set(is_zero || !is_finite ? 0 : 127.0f / amax);
+    SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
+      I sum = i_set(0);
+      SLUICE_UNROLL for (int v = 0; v < kVectorsOf16; ++v) {
+        const F scaled = is_finite ? f_mul(value[h][v], inverse) : f_set(0);
+        const I q = f_to_i(scaled);
+        i8_store(block.q + 16 * h + v * kLanes, q);
+        sum = i_add(sum, q);
+      }
+      const int32_t total = i_sum(sum);
+      block.neg_q16[h] = -total;
+      block.sum16[h] = block.scale * static_cast<float>(total);
     }
-    if (amax < 0x1p-100f) continue;
-    block.scale = amax / 127.0f;
-    const F inverse = f_set(127.0f / amax);
-    for (int i = 0; i < kActivationBlock; i += kLanes) {
-      i8_store(block.q + i, f_to_i(f_mul(f_load(x + i), inverse)));
-    }
-    for (int i = 0; i < kActivationBlock; ++i) block.neg_q16[i / 16] -= block.q[i];
     block.neg_q = block.neg_q16[0] + block.neg_q16[1];
     block.sum = block.scale * static_cast<float>(-block.neg_q);
-    block.sum16[0] = block.scale * static_cast<float>(-block.neg_q16[0]);
-    block.sum16[1] = block.scale * static_cast<float>(-block.neg_q16[1]);
+    block.padding = 0;
   }
 }
 

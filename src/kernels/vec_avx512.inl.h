@@ -8,68 +8,68 @@ inline constexpr bool kWideIsSigned = false;
 using F = __m512;
 using I = __m512i;
 
-inline F f_set(float x) { return _mm512_set1_ps(x); }
-inline F f_load(const void* p) { return _mm512_loadu_ps(p); }
-inline void f_store(void* p, F x) { _mm512_storeu_ps(p, x); }
-inline F f_add(F a, F b) { return _mm512_add_ps(a, b); }
-inline F f_sub(F a, F b) { return _mm512_sub_ps(a, b); }
-inline F f_mul(F a, F b) { return _mm512_mul_ps(a, b); }
-inline F f_div(F a, F b) { return _mm512_div_ps(a, b); }
-inline F f_fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-inline F f_max(F a, F b) { return _mm512_max_ps(a, b); }
-inline F f_min(F a, F b) { return _mm512_min_ps(a, b); }
-inline F f_select_less(F a, F b, F x, F y) {
+SLUICE_INLINE F f_set(float x) { return _mm512_set1_ps(x); }
+SLUICE_INLINE F f_load(const void* p) { return _mm512_loadu_ps(p); }
+SLUICE_INLINE void f_store(void* p, F x) { _mm512_storeu_ps(p, x); }
+SLUICE_INLINE F f_add(F a, F b) { return _mm512_add_ps(a, b); }
+SLUICE_INLINE F f_sub(F a, F b) { return _mm512_sub_ps(a, b); }
+SLUICE_INLINE F f_mul(F a, F b) { return _mm512_mul_ps(a, b); }
+SLUICE_INLINE F f_div(F a, F b) { return _mm512_div_ps(a, b); }
+SLUICE_INLINE F f_fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+SLUICE_INLINE F f_max(F a, F b) { return _mm512_max_ps(a, b); }
+SLUICE_INLINE F f_min(F a, F b) { return _mm512_min_ps(a, b); }
+SLUICE_INLINE F f_select_less(F a, F b, F x, F y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
-inline F f_round(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+SLUICE_INLINE F f_round(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 
-inline I i_set(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
-inline I i_load(const void* p) { return _mm512_loadu_si512(p); }
-inline void i_store(void* p, I x) { _mm512_storeu_si512(p, x); }
-inline I i_add(I a, I b) { return _mm512_add_epi32(a, b); }
-inline I i_sub(I a, I b) { return _mm512_sub_epi32(a, b); }
-inline I i_and(I a, I b) { return _mm512_and_si512(a, b); }
-inline I i_or(I a, I b) { return _mm512_or_si512(a, b); }
-inline I i_xor(I a, I b) { return _mm512_xor_si512(a, b); }
+SLUICE_INLINE I i_set(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+SLUICE_INLINE I i_load(const void* p) { return _mm512_loadu_si512(p); }
+SLUICE_INLINE void i_store(void* p, I x) { _mm512_storeu_si512(p, x); }
+SLUICE_INLINE I i_add(I a, I b) { return _mm512_add_epi32(a, b); }
+SLUICE_INLINE I i_sub(I a, I b) { return _mm512_sub_epi32(a, b); }
+SLUICE_INLINE I i_and(I a, I b) { return _mm512_and_si512(a, b); }
+SLUICE_INLINE I i_or(I a, I b) { return _mm512_or_si512(a, b); }
+SLUICE_INLINE I i_xor(I a, I b) { return _mm512_xor_si512(a, b); }
 template <int N>
-inline I i_shl(I a) {
+SLUICE_INLINE I i_shl(I a) {
   return _mm512_slli_epi32(a, N);
 }
 template <int N>
-inline I i_shr(I a) {
+SLUICE_INLINE I i_shr(I a) {
   return _mm512_srli_epi32(a, N);
 }
 template <int N>
-inline I i_sar(I a) {
+SLUICE_INLINE I i_sar(I a) {
   return _mm512_srai_epi32(a, N);
 }
-inline I i_max(I a, I b) { return _mm512_max_epi32(a, b); }
-inline F i_to_f(I a) { return _mm512_cvtepi32_ps(a); }
-inline I f_to_i(F a) { return _mm512_cvtps_epi32(a); }
-inline F as_f(I a) { return _mm512_castsi512_ps(a); }
-inline I as_i(F a) { return _mm512_castps_si512(a); }
+SLUICE_INLINE I i_max(I a, I b) { return _mm512_max_epi32(a, b); }
+SLUICE_INLINE F i_to_f(I a) { return _mm512_cvtepi32_ps(a); }
+SLUICE_INLINE I f_to_i(F a) { return _mm512_cvtps_epi32(a); }
+SLUICE_INLINE F as_f(I a) { return _mm512_castsi512_ps(a); }
+SLUICE_INLINE I as_i(F a) { return _mm512_castps_si512(a); }
 
-inline I i_lookup(const void* table, I index) {
+SLUICE_INLINE I i_lookup(const void* table, I index) {
   const __m128i entries = _mm_loadu_si128(static_cast<const __m128i*>(table));
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), index);
 }
 
-inline I dot_narrow(I acc, I weight, I input) { return _mm512_dpbusd_epi32(acc, weight, input); }
-inline I dot_wide(I acc, I weight, I input) { return _mm512_dpbusd_epi32(acc, weight, input); }
+SLUICE_INLINE I dot_narrow(I acc, I weight, I input) { return _mm512_dpbusd_epi32(acc, weight, input); }
+SLUICE_INLINE I dot_wide(I acc, I weight, I input) { return _mm512_dpbusd_epi32(acc, weight, input); }
 
-inline F f16_low(I a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)); }
-inline F f16_high(I a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(a, 16))); }
-inline F f16_load(const void* p) {
+SLUICE_INLINE F f16_low(I a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)); }
+SLUICE_INLINE F f16_high(I a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(a, 16))); }
+SLUICE_INLINE F f16_load(const void* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
 }
-inline void f16_store(void* p, F x) {
+SLUICE_INLINE void f16_store(void* p, F x) {
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
-inline F bf16_load(const void* p) {
+SLUICE_INLINE F bf16_load(const void* p) {
   const __m256i half = _mm256_loadu_si256(static_cast<const __m256i*>(p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
-inline void bf16_store(void* p, F x) {
+SLUICE_INLINE void bf16_store(void* p, F x) {
   const I bits = as_i(x);
   const I odd = i_and(i_shr<16>(bits), i_set(1));
   const I rounded = i_add(i_add(bits, i_set(0x7fff)), odd);
@@ -77,15 +77,15 @@ inline void bf16_store(void* p, F x) {
   const I chosen = _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), rounded, quiet);
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(i_shr<16>(chosen)));
 }
-inline void i8_store(void* p, I x) { _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
+SLUICE_INLINE void i8_store(void* p, I x) { _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
 
-inline int load_32(const std::byte* p) {
+SLUICE_INLINE int load_32(const std::byte* p) {
   int word;
   __builtin_memcpy(&word, p, 4);
   return word;
 }
 template <int N>
-inline __m128i load_piece(const std::byte* p) {
+SLUICE_INLINE __m128i load_piece(const std::byte* p) {
   if constexpr (N == 16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   if constexpr (N == 12) return _mm_insert_epi32(load_piece<8>(p), load_32(p + 8), 2);
   if constexpr (N == 8) return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
@@ -94,7 +94,7 @@ inline __m128i load_piece(const std::byte* p) {
 
 // Rows j, j + 4, j + 8 and j + 12 side by side in 128-bit lanes, then a 4 x 4 transposition inside the lanes.
 template <int N>
-inline void load_rows(const std::byte* const* row, int64_t offset, I* out) {
+SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
   I side[4];
   SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
     I v = _mm512_castsi128_si512(load_piece<N>(row[j] + offset));
@@ -114,26 +114,26 @@ inline void load_rows(const std::byte* const* row, int64_t offset, I* out) {
   }
 }
 
-inline short load_16(const std::byte* p) {
+SLUICE_INLINE short load_16(const std::byte* p) {
   short half;
   __builtin_memcpy(&half, p, 2);
   return half;
 }
-inline __m256i load_rows_16(const std::byte* const* row, int64_t o) {
+SLUICE_INLINE __m256i load_rows_16(const std::byte* const* row, int64_t o) {
   return _mm256_set_epi16(load_16(row[15] + o), load_16(row[14] + o), load_16(row[13] + o),
                           load_16(row[12] + o), load_16(row[11] + o), load_16(row[10] + o),
                           load_16(row[9] + o), load_16(row[8] + o), load_16(row[7] + o), load_16(row[6] + o),
                           load_16(row[5] + o), load_16(row[4] + o), load_16(row[3] + o), load_16(row[2] + o),
                           load_16(row[1] + o), load_16(row[0] + o));
 }
-inline I load_rows_u16(const std::byte* const* row, int64_t offset) {
+SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t offset) {
   return _mm512_cvtepu16_epi32(load_rows_16(row, offset));
 }
-inline F load_rows_f16(const std::byte* const* row, int64_t offset) {
+SLUICE_INLINE F load_rows_f16(const std::byte* const* row, int64_t offset) {
   return _mm512_cvtph_ps(load_rows_16(row, offset));
 }
-inline char load_8(const std::byte* p) { return static_cast<char>(*p); }
-inline I load_rows_u8(const std::byte* const* row, int64_t o) {
+SLUICE_INLINE char load_8(const std::byte* p) { return static_cast<char>(*p); }
+SLUICE_INLINE I load_rows_u8(const std::byte* const* row, int64_t o) {
   return _mm512_cvtepu8_epi32(
       _mm_set_epi8(load_8(row[15] + o), load_8(row[14] + o), load_8(row[13] + o), load_8(row[12] + o),
                    load_8(row[11] + o), load_8(row[10] + o), load_8(row[9] + o), load_8(row[8] + o),
@@ -141,18 +141,20 @@ inline I load_rows_u8(const std::byte* const* row, int64_t o) {
                    load_8(row[3] + o), load_8(row[2] + o), load_8(row[1] + o), load_8(row[0] + o)));
 }
 
-inline float f_sum(F a) {
+SLUICE_INLINE float f_sum(F a) {
   const __m256 low = _mm512_castps512_ps256(a), high = _mm512_extractf32x8_ps(a, 1);
   const __m256 eight = _mm256_add_ps(low, high);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
-inline float f_max_lane(F a) {
+SLUICE_INLINE float f_max_lane(F a) {
   const __m256 low = _mm512_castps512_ps256(a), high = _mm512_extractf32x8_ps(a, 1);
   const __m256 eight = _mm256_max_ps(low, high);
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+SLUICE_INLINE int32_t i_sum(I a) { return _mm512_reduce_add_epi32(a); }
+SLUICE_INLINE int32_t i_max_lane(I a) { return _mm512_reduce_max_epi32(a); }
+SLUICE_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }

@@ -18,108 +18,108 @@ struct I {
 };
 
 template <typename V, typename Op>
-inline V each(Op op) {
+SLUICE_INLINE V each(Op op) {
   V out;
   for (int i = 0; i < kLanes; ++i) out.lane[i] = op(i);
   return out;
 }
 
-inline float bits_to_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
-inline uint32_t float_to_bits(float value) { return __builtin_bit_cast(uint32_t, value); }
+SLUICE_INLINE float bits_to_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+SLUICE_INLINE uint32_t float_to_bits(float value) { return __builtin_bit_cast(uint32_t, value); }
 
-inline F f_set(float x) {
+SLUICE_INLINE F f_set(float x) {
   return each<F>([&](int) { return x; });
 }
-inline F f_load(const void* p) {
+SLUICE_INLINE F f_load(const void* p) {
   F out;
   __builtin_memcpy(&out, p, sizeof(out));
   return out;
 }
-inline void f_store(void* p, F x) { __builtin_memcpy(p, &x, sizeof(x)); }
-inline F f_add(F a, F b) {
+SLUICE_INLINE void f_store(void* p, F x) { __builtin_memcpy(p, &x, sizeof(x)); }
+SLUICE_INLINE F f_add(F a, F b) {
   return each<F>([&](int i) { return a.lane[i] + b.lane[i]; });
 }
-inline F f_sub(F a, F b) {
+SLUICE_INLINE F f_sub(F a, F b) {
   return each<F>([&](int i) { return a.lane[i] - b.lane[i]; });
 }
-inline F f_mul(F a, F b) {
+SLUICE_INLINE F f_mul(F a, F b) {
   return each<F>([&](int i) { return a.lane[i] * b.lane[i]; });
 }
-inline F f_div(F a, F b) {
+SLUICE_INLINE F f_div(F a, F b) {
   return each<F>([&](int i) { return a.lane[i] / b.lane[i]; });
 }
 // a * b + c, rounded once
-inline F f_fma(F a, F b, F c) {
+SLUICE_INLINE F f_fma(F a, F b, F c) {
   return each<F>([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
 }
 // The second operand if either is NaN.
-inline F f_max(F a, F b) {
+SLUICE_INLINE F f_max(F a, F b) {
   return each<F>([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
-inline F f_min(F a, F b) {
+SLUICE_INLINE F f_min(F a, F b) {
   return each<F>([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
 // a < b ? x : y
-inline F f_select_less(F a, F b, F x, F y) {
+SLUICE_INLINE F f_select_less(F a, F b, F x, F y) {
   return each<F>([&](int i) { return a.lane[i] < b.lane[i] ? x.lane[i] : y.lane[i]; });
 }
-inline F f_round(F a) {
+SLUICE_INLINE F f_round(F a) {
   return each<F>([&](int i) { return __builtin_rintf(a.lane[i]); });
 }
 
-inline I i_set(uint32_t x) {
+SLUICE_INLINE I i_set(uint32_t x) {
   return each<I>([&](int) { return x; });
 }
-inline I i_load(const void* p) {
+SLUICE_INLINE I i_load(const void* p) {
   I out;
   __builtin_memcpy(&out, p, sizeof(out));
   return out;
 }
-inline void i_store(void* p, I x) { __builtin_memcpy(p, &x, sizeof(x)); }
-inline I i_add(I a, I b) {
+SLUICE_INLINE void i_store(void* p, I x) { __builtin_memcpy(p, &x, sizeof(x)); }
+SLUICE_INLINE I i_add(I a, I b) {
   return each<I>([&](int i) { return a.lane[i] + b.lane[i]; });
 }
-inline I i_sub(I a, I b) {
+SLUICE_INLINE I i_sub(I a, I b) {
   return each<I>([&](int i) { return a.lane[i] - b.lane[i]; });
 }
-inline I i_and(I a, I b) {
+SLUICE_INLINE I i_and(I a, I b) {
   return each<I>([&](int i) { return a.lane[i] & b.lane[i]; });
 }
-inline I i_or(I a, I b) {
+SLUICE_INLINE I i_or(I a, I b) {
   return each<I>([&](int i) { return a.lane[i] | b.lane[i]; });
 }
-inline I i_xor(I a, I b) {
+SLUICE_INLINE I i_xor(I a, I b) {
   return each<I>([&](int i) { return a.lane[i] ^ b.lane[i]; });
 }
 template <int N>
-inline I i_shl(I a) {
+SLUICE_INLINE I i_shl(I a) {
   return each<I>([&](int i) { return a.lane[i] << N; });
 }
 template <int N>
-inline I i_shr(I a) {  // logical
+SLUICE_INLINE I i_shr(I a) {  // logical
   return each<I>([&](int i) { return a.lane[i] >> N; });
 }
 template <int N>
-inline I i_sar(I a) {  // arithmetic
+SLUICE_INLINE I i_sar(I a) {  // arithmetic
   return each<I>([&](int i) { return static_cast<uint32_t>(static_cast<int32_t>(a.lane[i]) >> N); });
 }
-inline I i_max(I a, I b) {  // signed
+SLUICE_INLINE I i_max(I a, I b) {  // signed
   return each<I>([&](int i) {
     return static_cast<int32_t>(a.lane[i]) > static_cast<int32_t>(b.lane[i]) ? a.lane[i] : b.lane[i];
   });
 }
-inline F i_to_f(I a) {
+SLUICE_INLINE F i_to_f(I a) {
   return each<F>([&](int i) { return static_cast<float>(static_cast<int32_t>(a.lane[i])); });
 }
-inline I f_to_i(F a) {  // to nearest even; |a| < 2^31
+SLUICE_INLINE I f_to_i(F a) {  // to nearest even; |a| < 2^31
   return each<I>(
       [&](int i) { return static_cast<uint32_t>(static_cast<int32_t>(__builtin_rintf(a.lane[i]))); });
 }
-inline F as_f(I a) { return __builtin_bit_cast(F, a); }
-inline I as_i(F a) { return __builtin_bit_cast(I, a); }
+SLUICE_INLINE F as_f(I a) { return __builtin_bit_cast(F, a); }
+SLUICE_INLINE I as_i(F a) { return __builtin_bit_cast(I, a); }
 
 // table[b] for each byte b < 16.
-inline I i_lookup(const void* table, I index) {
+SLUICE_INLINE I i_lookup(const void* table, I index) {
   uint8_t entries[16], bytes[4 * kLanes];
   __builtin_memcpy(entries, table, 16);
   i_store(bytes, index);
@@ -128,7 +128,7 @@ inline I i_lookup(const void* table, I index) {
 }
 
 // acc + the four products of unsigned weight bytes below 128 and signed input bytes, per word.
-inline I dot_narrow(I acc, I weight, I input) {
+SLUICE_INLINE I dot_narrow(I acc, I weight, I input) {
   int8_t w[4 * kLanes], x[4 * kLanes];
   i_store(w, weight);
   i_store(x, input);
@@ -136,39 +136,39 @@ inline I dot_narrow(I acc, I weight, I input) {
   return acc;
 }
 // The same for weight bytes of the whole range, as kWideIsSigned says.
-inline I dot_wide(I acc, I weight, I input) { return dot_narrow(acc, weight, input); }
+SLUICE_INLINE I dot_wide(I acc, I weight, I input) { return dot_narrow(acc, weight, input); }
 
 // The low or high halves of each word, widened.
-inline F f16_low(I a) {
+SLUICE_INLINE F f16_low(I a) {
   return each<F>([&](int i) { return f16_to_f32(static_cast<uint16_t>(a.lane[i])); });
 }
-inline F f16_high(I a) {
+SLUICE_INLINE F f16_high(I a) {
   return each<F>([&](int i) { return f16_to_f32(static_cast<uint16_t>(a.lane[i] >> 16)); });
 }
 
 // kLanes consecutive 16-bit floats.
-inline F f16_load(const void* p) {
+SLUICE_INLINE F f16_load(const void* p) {
   uint16_t half[kLanes];
   __builtin_memcpy(half, p, sizeof(half));
   return each<F>([&](int i) { return f16_to_f32(half[i]); });
 }
-inline void f16_store(void* p, F x) {
+SLUICE_INLINE void f16_store(void* p, F x) {
   uint16_t half[kLanes];
   for (int i = 0; i < kLanes; ++i) half[i] = f32_to_f16(x.lane[i]);
   __builtin_memcpy(p, half, sizeof(half));
 }
-inline F bf16_load(const void* p) {
+SLUICE_INLINE F bf16_load(const void* p) {
   uint16_t half[kLanes];
   __builtin_memcpy(half, p, sizeof(half));
   return each<F>([&](int i) { return bf16_to_f32(half[i]); });
 }
-inline void bf16_store(void* p, F x) {
+SLUICE_INLINE void bf16_store(void* p, F x) {
   uint16_t half[kLanes];
   for (int i = 0; i < kLanes; ++i) half[i] = f32_to_bf16(x.lane[i]);
   __builtin_memcpy(p, half, sizeof(half));
 }
 // Each word to a signed byte (they fit): kLanes bytes.
-inline void i8_store(void* p, I x) {
+SLUICE_INLINE void i8_store(void* p, I x) {
   int8_t bytes[kLanes];
   for (int i = 0; i < kLanes; ++i) bytes[i] = static_cast<int8_t>(x.lane[i]);
   __builtin_memcpy(p, bytes, sizeof(bytes));
@@ -176,7 +176,7 @@ inline void i8_store(void* p, I x) {
 
 // out[j] lane r = word j of the N (4, 8, 12, 16) bytes at row[r] + offset. Reads these bytes only.
 template <int N>
-inline void load_rows(const std::byte* const* row, int64_t offset, I* out) {
+SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
   for (int r = 0; r < kLanes; ++r) {
     uint32_t word[N / 4];
     __builtin_memcpy(word, row[r] + offset, N);
@@ -184,25 +184,31 @@ inline void load_rows(const std::byte* const* row, int64_t offset, I* out) {
   }
 }
 // Lane r = the 16 bits at row[r] + offset.
-inline I load_rows_u16(const std::byte* const* row, int64_t offset) {
+SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t offset) {
   return each<I>([&](int r) {
     uint16_t half;
     __builtin_memcpy(&half, row[r] + offset, 2);
     return uint32_t{half};
   });
 }
-inline F load_rows_f16(const std::byte* const* row, int64_t offset) {
+SLUICE_INLINE F load_rows_f16(const std::byte* const* row, int64_t offset) {
   return f16_low(load_rows_u16(row, offset));
 }
-inline I load_rows_u8(const std::byte* const* row, int64_t offset) {
+SLUICE_INLINE I load_rows_u8(const std::byte* const* row, int64_t offset) {
   return each<I>([&](int r) { return static_cast<uint32_t>(row[r][offset]); });
 }
 
 // Lane sums in a fixed tree.
-inline float f_sum(F a) { return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]); }
-inline float f_max_lane(F a) {
+SLUICE_INLINE float f_sum(F a) { return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]); }
+SLUICE_INLINE float f_max_lane(F a) {
   float m = a.lane[0];
   for (int i = 1; i < kLanes; ++i) m = a.lane[i] > m ? a.lane[i] : m;
   return m;
 }
-inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+SLUICE_INLINE int32_t i_sum(I a) { return static_cast<int32_t>(a.lane[0] + a.lane[1] + a.lane[2] + a.lane[3]); }
+SLUICE_INLINE int32_t i_max_lane(I a) {  // signed
+  int32_t m = static_cast<int32_t>(a.lane[0]);
+  for (int i = 1; i < kLanes; ++i) m = static_cast<int32_t>(a.lane[i]) > m ? static_cast<int32_t>(a.lane[i]) : m;
+  return m;
+}
+SLUICE_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }

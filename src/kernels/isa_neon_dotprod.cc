@@ -1,0 +1,38 @@
+// NEON with the 4-way integer products of Armv8.2 (dotprod).
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include "kernels/isa.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
+#else
+#pragma GCC target("+dotprod")
+#endif
+
+#define SLUICE_ISA_NAME "neon-dotprod"
+#define SLUICE_NEON_DOTPROD 1
+
+namespace sluice::neon_dotprod {
+namespace {
+
+// clang-format off
+#include "kernels/vec_neon.inl.h"
+#include "kernels/decode.inl.h"
+#include "kernels/dot.inl.h"
+#include "kernels/gemm.inl.h"
+#include "kernels/norm.inl.h"
+#include "kernels/attention.inl.h"
+#include "kernels/table.inl.h"
+// clang-format on
+
+}  // namespace
+
+constinit const KernelTable kTable = make_table();
+
+}  // namespace sluice::neon_dotprod
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif  // __aarch64__
