@@ -21,8 +21,8 @@ struct RenderOptions {
   // What strftime_now formats, as local civil time in seconds since 1970-01-01 00:00 (no time zone is applied
   // to it); empty: the wall clock in the machine's zone.
   std::optional<int64_t> now;
-  // Bounds on a hostile template: work units (roughly one per expression, statement, item or 64 bytes of
-  // text made), and bytes of the rendering and of any single string on the way.
+  // Bounds on a hostile template: work units (roughly one per expression, statement, item or 16 bytes of
+  // text made), and bytes of the rendering (16 MiB for a string on the way).
   uint64_t max_steps = 20'000'000;
   size_t max_output_bytes = size_t{64} << 20;
 };

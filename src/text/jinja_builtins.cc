@@ -40,6 +40,7 @@ Value make_dict(Interpreter& interpreter, Args args) {
     for (const Value& pair : interpreter.iterate(args.positional[0])) {
       std::vector<Value> items = interpreter.iterate(pair);
       if (items.size() != 2) fail("dict takes pairs");
+      interpreter.charge(items[0].weight());
       dict.set(std::move(items[0]), std::move(items[1]));
     }
   }

@@ -17,11 +17,11 @@ struct Failure {
 
 [[noreturn]] inline void fail(std::string message) { throw Failure{std::move(message)}; }
 
-inline constexpr uint64_t kMaxTextBytes = uint64_t{64} << 20;
+inline constexpr uint64_t kMaxTextBytes = uint64_t{16} << 20;
 
 // Called before a text of that size is made.
 inline void check_text_size(uint64_t bytes) {
-  if (bytes > kMaxTextBytes) fail("text larger than 64 MiB");
+  if (bytes > kMaxTextBytes) fail("text larger than 16 MiB");
 }
 
 // Appends, within the bound.

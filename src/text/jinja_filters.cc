@@ -112,7 +112,7 @@ std::vector<Value> sort_keyed(Interpreter& interpreter, std::vector<Keyed> keyed
   uint64_t rounds = 1;
   while (keyed.size() >> rounds) ++rounds;
   for (const Keyed& entry : keyed) {
-    for (const Value& part : entry.key) interpreter.charge(part.weight() * rounds);
+    for (const Value& part : entry.key) interpreter.charge(part.compare_weight() * rounds);
   }
   std::stable_sort(keyed.begin(), keyed.end(), [reverse](const Keyed& a, const Keyed& b) {
     return reverse ? key_less(b, a) : key_less(a, b);
@@ -169,7 +169,7 @@ Value least(Interpreter& interpreter, const Value& value, Args args, bool greate
   std::optional<Value> best_key;
   for (const Value& item : interpreter.iterate(value)) {
     Value item_key = key(item);
-    interpreter.charge(item_key.weight());
+    interpreter.charge(item_key.compare_weight());
     if (best_key && !(greatest ? less(*best_key, item_key) : less(item_key, *best_key))) continue;
     best = item;
     best_key = std::move(item_key);
@@ -269,6 +269,7 @@ Value filter_sum(Interpreter& interpreter, const Value& value, Args args) {
   const Parameters given("sum", std::move(args), {"attribute", "start"});
   Value total = given.value(1, Value(int64_t{0}));
   const Value attribute = given.value(0, None{});
+  if (total.is_string()) fail("sum: strings are joined with join");
   for (const Value& item : interpreter.iterate(value)) {
     total = binary(BinaryOp::kAdd, total,
                    attribute.is_none() ? item : attribute_path(interpreter, item, attribute));
@@ -423,6 +424,7 @@ Value filter_format(Interpreter& interpreter, const Value& value, Args args) {
   if (!args.positional.empty()) fail("format: positional and named arguments cannot be mixed");
   Dict named;
   for (auto& [name, argument] : args.named) named.set(Value(name), std::move(argument));
+  interpreter.charge(named.weight());
   return percent_format(format, Value(std::move(named)));
 }
 

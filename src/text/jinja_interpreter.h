@@ -50,7 +50,7 @@ class Interpreter {
   // An object that lives as long as the rendering.
   template <class T, class... A>
   T* make(A&&... args) {
-    charge(8);
+    charge(32);
     auto object = std::make_unique<T>(std::forward<A>(args)...);
     T* raw = object.get();
     objects_.push_back(std::move(object));

@@ -22,7 +22,10 @@ struct Call {
 };
 using MethodFn = Value (*)(Call& call);
 
+constexpr size_t kMaxParts = 1'000'000;
+
 Value text_list(const std::vector<std::string_view>& parts) {
+  if (parts.size() > kMaxParts) fail("a text splits into more than a million parts");
   std::vector<Value> items;
   items.reserve(parts.size());
   for (const std::string_view part : parts) items.emplace_back(std::string(part));

@@ -80,6 +80,14 @@ TEST(Jinja, FiltersLoopsAsTheyRun) {
             "aTrue bFalse1 aTrue1 ");
 }
 
+TEST(Jinja, ALoopInItsOwnFilterFails) {
+  EXPECT_TRUE(
+      mentions(failure("{% set ns = namespace() %}"
+                       "{% macro ask() %}{% if ns.l is defined %}{{ ns.l.length }}{% endif %}{% endmacro %}"
+                       "{% for i in [1, 2, 3] if ask() != 'x' %}{% set ns.l = loop %}{% endfor %}"),
+               "own filter"));
+}
+
 TEST(Jinja, GeneratorsRunOnce) {
   EXPECT_EQ(render("{% set g = [1, 2] | map('string') %}{{ g | join(',') }}[{{ g | join(',') }}]"), "1,2[]");
   EXPECT_TRUE(mentions(failure("{{ [1] | map('string') | length }}"), "no len()"));

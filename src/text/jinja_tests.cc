@@ -25,7 +25,7 @@ enum class Order { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual
 template <Order kOrder>
 bool check_order(Interpreter& interpreter, const Value& value, Args args) {
   const Value& other = only_argument(args);
-  interpreter.charge(std::min(value.weight(), other.weight()));
+  interpreter.charge(std::min(value.compare_weight(), other.compare_weight()));
   switch (kOrder) {
     case Order::kEqual:
       return equal(value, other);

@@ -63,6 +63,20 @@ void for_each_code_point(std::string_view text, Visit visit) {
   }
 }
 
+size_t first_code_point_bytes(std::string_view text) {
+  size_t at = 0;
+  next_code_point(text, &at);
+  return at;
+}
+
+// A lead byte and what follows it up to the end, or else one stray byte.
+std::string_view last_code_point(std::string_view text) {
+  size_t start = text.size() - 1;
+  while (start > 0 && text.size() - start < 4 && (text[start] & 0xc0) == 0x80) --start;
+  const std::string_view point = text.substr(start);
+  return first_code_point_bytes(point) == point.size() ? point : text.substr(text.size() - 1);
+}
+
 }  // namespace
 
 int32_t next_code_point(std::string_view text, size_t* at) {
@@ -164,18 +178,22 @@ std::string title_filter(std::string_view text) {
 }
 
 std::string_view strip(std::string_view text, std::optional<std::string_view> chars, Side side) {
-  const auto points = split_code_points(text);
   const auto set = split_code_points(chars.value_or(""));
-  const auto stripped = [&](std::string_view point) {
+  const auto is_stripped = [&](std::string_view point) {
     size_t at = 0;
     if (!chars) return is_space(next_code_point(point, &at));
     return std::find(set.begin(), set.end(), point) != set.end();
   };
-  size_t first = 0, last = points.size();
-  while (side != Side::kRight && first < last && stripped(points[first]))
-    text.remove_prefix(points[first++].size());
-  while (side != Side::kLeft && first < last && stripped(points[last - 1]))
-    text.remove_suffix(points[--last].size());
+  while (side != Side::kRight && !text.empty()) {
+    const std::string_view point = text.substr(0, first_code_point_bytes(text));
+    if (!is_stripped(point)) break;
+    text.remove_prefix(point.size());
+  }
+  while (side != Side::kLeft && !text.empty()) {
+    const std::string_view point = last_code_point(text);
+    if (!is_stripped(point)) break;
+    text.remove_suffix(point.size());
+  }
   return text;
 }
 

@@ -101,6 +101,7 @@ class Value {
   bool truthy() const;
   uint32_t depth() const;   // 0 for scalars
   uint64_t weight() const;  // about the work of walking over it: values plus text in units of 16 bytes
+  uint64_t compare_weight() const { return weight() * (1 + depth()); }  // and of ordering it
 
  private:
   std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const Text>,
