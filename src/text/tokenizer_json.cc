@@ -22,7 +22,7 @@ class JsonLoader {
       : root_(root), where_(where), parts_(*parts), byte_level_(json_is_byte_level(root)) {}
 
   void load() {
-    // First, because added tokens pass through it.
+    // First, because add_token() sends tokens through it.
     if (const auto step = json_object(root_, "normalizer")) add_json_normalizer(*step, 0, &parts_.normalizer);
     const auto model = json_object(root_, "model");
     if (!model) throw_error(ErrorKind::kCorrupt, "%s: no \"model\"", where_.c_str());
@@ -65,10 +65,6 @@ class JsonLoader {
     for (const auto value : *added) {
       const JsonObject object = as_json_object(value, "added_tokens");
       AddedToken token = parse_added_token(object, json_integer(object, "id").value_or(-1));
-      // The normalized text is searched for what the normalizer makes of the token.
-      if (token.normalized && !parts_.normalizer.empty()) {
-        token.content = parts_.normalizer.apply(token.content, SegmentPlace::kContinuation);
-      }
       add_token(std::move(token), where_, &parts_);
     }
   }

@@ -97,7 +97,12 @@ void add_token(AddedToken token, const std::string& where, TokenizerParts* parts
   } else if (token.special) {
     vocabulary.set_kind(token.id, TokenKind::kControl);
   }
-  if (!token.content.empty() && is_valid_utf8(token.content)) parts->added.add(std::move(token));
+  if (!is_valid_utf8(token.content)) return;
+  // The normalized text holds what the normalizer makes of the token.
+  if (token.normalized && !parts->normalizer.empty()) {
+    token.content = parts->normalizer.apply(token.content, SegmentPlace::kContinuation);
+  }
+  if (!token.content.empty()) parts->added.add(std::move(token));
 }
 
 std::array<int32_t, 256> find_byte_tokens(const Vocabulary& vocabulary) {

@@ -52,7 +52,8 @@ struct TokenizerParts {
 };
 
 // Adds `token` to the vocabulary, if its id is not there yet, and to the tokens that are cut out of texts.
-// Tokens that no text can hold (empty, not UTF-8) only get their id. Throws kCorrupt for an id out of range.
+// Tokens that no text can hold (empty, not UTF-8) only get their id. The normalizer must be complete. Throws
+// kCorrupt for an id out of range.
 void add_token(AddedToken token, const std::string& where, TokenizerParts* parts);
 
 // Ids of "<0x00>" to "<0xFF>", -1 where missing.
