@@ -35,9 +35,11 @@ struct ModelInfo {
   int64_t n_experts = 0, n_experts_per_token = 0;  // 0 for dense models
   int64_t trained_context = 0;
   int64_t n_parameters = 0;
+  int64_t n_active_parameters = 0;     // that one token is multiplied with
   std::vector<EncodingUse> encodings;  // of the matrices, largest share first
   uint64_t file_bytes = 0;             // of all tensors
   uint64_t bytes_per_token = 0;        // weight bytes that one generated token reads from memory
+  uint64_t expert_bytes = 0;           // of one expert; 0 for dense models
   uint64_t kv_bytes_per_token = 0;
 };
 

@@ -339,7 +339,6 @@ void Chat::answer(const std::string& message) {
         "the conversation would have %zu tokens, the context %lld: /clear forgets it, or start with a "
         "larger --ctx",
         ids.size(), static_cast<long long>(engine_.n_ctx()));
-  }
   // Keep what the session knows already; at least the last token is read, for its logits.
   const std::span<const int32_t> known = session_->tokens();
   const auto same = std::mismatch(known.begin(), known.end(), ids.begin(), ids.end() - 1).first;

@@ -79,7 +79,7 @@ Action define_forge(CLI::App& app) {
   auto flags = std::make_shared<ForgeFlags>();
   ForgeOptions& options = flags->options;
   app.add_option("--shape", options.shape,
-                 "llama-1b, dense-7b, moe-small, moe-8g, dense-tiny, moe-tiny, or a config.json")
+                 "llama-1b, dense-7b, moe-small, moe-8g, llama-tiny, moe-tiny, or a config.json")
       ->type_name("SHAPE")
       ->capture_default_str();
   app.add_option("--encoding", flags->encoding, "of the matrices: any that the engine reads")

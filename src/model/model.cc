@@ -60,6 +60,25 @@ ModelNeeds Model::needs() const {
           .scratch_bytes = scratch_bytes(impl_->options.max_batch_tokens, 1)};
 }
 
+uint64_t Model::expert_bytes() const {
+  uint64_t bytes = 0;
+  for (const UnitSpec& unit : impl_->bound.units)
+    if (unit.kind == UnitKind::kCached) bytes = std::max(bytes, unit_bytes(unit));
+  return bytes;
+}
+
+int64_t Model::weights_per_token() const {
+  const BoundModel& bound = impl_->bound;
+  int64_t n = bound.head.rows * bound.head.cols;
+  for (const LayerWeights& layer : bound.layers) {
+    for (const Weight* weight :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down, &layer.router})
+      n += weight->rows * weight->cols;
+    if (layer.router) n += 3 * bound.spec.n_experts_per_token * bound.spec.expert_width * bound.spec.hidden;
+  }
+  return n;
+}
+
 uint64_t Model::scratch_bytes(int64_t max_batch_tokens, int64_t max_logit_rows) const {
   const ModelSpec& spec = impl_->bound.spec;
   return ActivationBuffers::bytes(spec, max_batch_tokens) +
