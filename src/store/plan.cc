@@ -204,7 +204,9 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
   plan.pinned_room = round_up(plan.pinned_room, kPageBytes);
   if (plan.n_slots > 0) plan.cache_room = round_up(plan.n_slots * rooms.largest_cached, kPageBytes);
   for (size_t u = 0; u < units.size(); ++u) {
-    if (!plan.pinned[u]) plan.reread_bytes += rooms.unit[u];
+    if (plan.pinned[u]) continue;
+    plan.reread_bytes += rooms.unit[u];
+    if (is_kind(units[u], UnitKind::kStreamed)) plan.streamed_bytes += rooms.unit[u];
   }
   // What is left over after whole units is room to read further ahead.
   if (plan.stream_room > 0) plan.stream_room += round_down(weight_bytes - plan.total(), kPageBytes);

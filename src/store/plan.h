@@ -21,6 +21,7 @@ struct StorePlan {
   uint64_t stream_room = 0;     // bytes of the ring that is read ahead; 0 if every kStreamed unit is pinned
   uint64_t row_room = 0;        // bytes of the ring for rows; 0 if nothing can be asked by row
   uint64_t reread_bytes = 0;    // of everything that is not pinned
+  uint64_t streamed_bytes = 0;  // of which kStreamed
 
   uint64_t total() const { return pinned_room + cache_room + stream_room + row_room; }
 };

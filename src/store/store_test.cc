@@ -177,12 +177,13 @@ class StoreTest : public testing::TestWithParam<Case> {
     o.weight_bytes = weight_bytes;
     o.io = GetParam().io;
     o.queue_depth = 5;
-    if (GetParam().faulty) {
-      o.reader_factory = [this](size_t depth) -> std::unique_ptr<AsyncReader> {
-        return std::make_unique<FaultyReader>(make_reader(depth), depth, faults_);
-      };
-    }
+    if (GetParam().faulty) make_faulty(o);
     return o;
+  }
+  void make_faulty(StoreOptions& o) {
+    o.reader_factory = [this](size_t depth) -> std::unique_ptr<AsyncReader> {
+      return std::make_unique<FaultyReader>(make_reader(depth), depth, faults_);
+    };
   }
   std::shared_ptr<Faults> faults_ = std::make_shared<Faults>();
 };
@@ -290,11 +291,12 @@ TEST_P(StoreTest, DeliversAnyRandomScript) {
 
 // Reads fail now and then: the error comes from the wait, names the file, and the next try succeeds.
 TEST_P(StoreTest, RecoversFromErrors) {
-  if (!GetParam().faulty) GTEST_SKIP() << "skipped: needs faults";
   const SmallModel model;
   const StoreNeeds needs = store_needs(model.units, 3);
   MemoryBudget budget(needs.minimum);
-  WeightStore store(model.paths, model.units, options(UINT64_MAX), budget);
+  StoreOptions o = options(UINT64_MAX);
+  make_faulty(o);
+  WeightStore store(model.paths, model.units, o, budget);
   faults_->fail = 200;
   int n_failed_loads = 0;
   while (true) {

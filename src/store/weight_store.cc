@@ -616,10 +616,7 @@ StoreStats WeightStore::stats() const {
   stats.pinned_bytes = plan.pinned_room;
   stats.cache_bytes = plan.cache_room;
   stats.ring_bytes = plan.stream_room + plan.row_room;
-  for (size_t u = 0; u < store.units.size(); ++u) {
-    if (store.units[u].kind == UnitKind::kStreamed && !plan.pinned[u])
-      stats.streamed_bytes += store.layouts[u].room;
-  }
+  stats.streamed_bytes = plan.streamed_bytes;
   return stats;
 }
 
