@@ -11,6 +11,8 @@
 //   unit(rows, col, out)   out: kUnit / 32 blocks, kPanelGroups apart (the groups of a panel alternate)
 //   kHasScalePlanes  scales are in planes of their own; unit() leaves them to
 //   scales(rows, col, n_cols, out)
+//
+// Heads of blocks are read as the 16 bytes they begin: that costs less than one 16-bit load for each row.
 
 template <int kRunOf, bool kMin>
 struct PanelBlock {
@@ -79,6 +81,13 @@ SLUICE_INLINE I wide_from_signed(I v) {
 }
 SLUICE_INLINE F f_negate(F x) { return as_f(i_xor(as_i(x), i_set(0x80000000))); }
 
+// The word at `offset`, where 16 bytes may be read.
+SLUICE_INLINE I first_word(const std::byte* const* row, int64_t offset) {
+  I v[4];
+  load_rows<16>(row, offset, v);
+  return v[0];
+}
+
 // 32 values as 16 bytes of nibbles, the first half of the values in the low ones.
 SLUICE_INLINE void split_nibbles(const std::byte* const* row, int64_t offset, I* q) {
   I v[4];
@@ -105,7 +114,7 @@ struct DecodeQ4_0 {
   static constexpr bool kHasMin = false, kIsWide = false;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 18;
-    out->scale[0] = load_rows_f16(rows.plane[0], at);
+    out->scale[0] = f16_low(first_word(rows.plane[0], at));
     split_nibbles(rows.plane[0], at + 2, out->q);
   }
 };
@@ -117,8 +126,7 @@ struct DecodeQ4_1 {
   static constexpr bool kHasMin = true, kIsWide = false;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 20;
-    I head;
-    load_rows<4>(rows.plane[0], at, &head);
+    const I head = first_word(rows.plane[0], at);
     out->scale[0] = f16_low(head);
     out->min[0] = f16_high(head);
     split_nibbles(rows.plane[0], at + 4, out->q);
@@ -132,11 +140,11 @@ struct DecodeQ5_0 {
   static constexpr bool kHasMin = false, kIsWide = false;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 22;
-    I high;
-    load_rows<4>(rows.plane[0], at + 2, &high);
-    out->scale[0] = load_rows_f16(rows.plane[0], at);
+    I head[4];
+    load_rows<16>(rows.plane[0], at, head);
+    out->scale[0] = f16_low(head[0]);
     split_nibbles(rows.plane[0], at + 6, out->q);
-    add_fifth_bits<0>(high, out->q);
+    add_fifth_bits<0>(i_or(i_shr<16>(head[0]), i_shl<16>(head[1])), out->q);
   }
 };
 
@@ -147,8 +155,8 @@ struct DecodeQ5_1 {
   static constexpr bool kHasMin = true, kIsWide = false;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 24;
-    I head[2];
-    load_rows<8>(rows.plane[0], at, head);
+    I head[4];
+    load_rows<16>(rows.plane[0], at, head);
     out->scale[0] = f16_low(head[0]);
     out->min[0] = f16_high(head[0]);
     split_nibbles(rows.plane[0], at + 8, out->q);
@@ -163,7 +171,7 @@ struct DecodeQ8_0 {
   static constexpr bool kHasMin = false, kIsWide = true;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 34;
-    out->scale[0] = load_rows_f16(rows.plane[0], at);
+    out->scale[0] = f16_low(first_word(rows.plane[0], at));
     load_rows<16>(rows.plane[0], at + 2, out->q);
     load_rows<16>(rows.plane[0], at + 18, out->q + 4);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_signed(out->q[j]);
@@ -181,7 +189,7 @@ struct DecodeIQ4_NL {
   static constexpr bool kHasMin = false, kIsWide = true;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 18;
-    out->scale[0] = load_rows_f16(rows.plane[0], at);
+    out->scale[0] = f16_low(first_word(rows.plane[0], at));
     split_nibbles(rows.plane[0], at + 2, out->q);
     lookup_wide(kIQ4Levels, out->q);
   }
@@ -197,7 +205,7 @@ struct DecodeMXFP4 {
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 17;
     // 2^(e - 128) as a product of two normal powers, the second made NaN where e is 255.
-    const I e = load_rows_u8(rows.plane[0], at);
+    const I e = i_and(first_word(rows.plane[0], at), i_set(0xff));
     const I half = i_shr<1>(e);
     const I is_nan = i_sub(i_set(0), i_shr<8>(i_add(e, i_set(1))));
     const I first = i_shl<23>(i_add(half, i_set(63)));
@@ -266,7 +274,8 @@ struct DecodeQ5_K {
       SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
         const I fifth = high[4 * h + j];
         out[2 * pair * kPanelGroups].q[4 * h + j] = i_or(low_nibbles(v[j]), one_bit<2 * pair, 4>(fifth));
-        out[(2 * pair + 1) * kPanelGroups].q[4 * h + j] = i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(fifth));
+        out[(2 * pair + 1) * kPanelGroups].q[4 * h + j] =
+            i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(fifth));
       }
     }
     if constexpr (pair < 3) runs_pair<pair + 1>(rows, at, high, out);
@@ -294,12 +303,13 @@ struct DecodeQ6_K {
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const std::byte* const* row = rows.plane[0];
     const int64_t at = col / 256 * 210;
-    I run_scales[4];
+    I run_scales[4], tail[4];
     load_rows<16>(row, at + 192, run_scales);
-    set_scales<0>(load_rows_f16(row, at + 208), run_scales, out);
+    load_rows<16>(row, at + 194, tail);
+    set_scales<0>(f16_high(tail[3]), run_scales, out);
     for (int half = 0; half < 2; ++half) {
       Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
-                         out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
+                           out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
       SLUICE_UNROLL for (int h = 0; h < 2; ++h) {  // columns 16h to 16h + 15 of each block
         I first[4], second[4], two[4];
         load_rows<16>(row, at + 64 * half + 16 * h, first);
@@ -330,13 +340,13 @@ struct DecodeQ2_K {
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const std::byte* const* row = rows.plane[0];
     const int64_t at = col / 256 * 84;
-    I runs[4], factors;
+    I runs[4], tail[4];
     load_rows<16>(row, at, runs);
-    load_rows<4>(row, at + 80, &factors);
-    set_runs<0>(f16_low(factors), f_negate(f16_high(factors)), runs, out);
+    load_rows<16>(row, at + 68, tail);
+    set_runs<0>(f16_low(tail[3]), f_negate(f16_high(tail[3])), runs, out);
     for (int half = 0; half < 2; ++half) {
       Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
-                         out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
+                           out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
       SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
         I v[4];
         load_rows<16>(row, at + 16 + 32 * half + 16 * h, v);
@@ -381,15 +391,16 @@ struct DecodeQ3_K {
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const std::byte* const* row = rows.plane[0];
     const int64_t at = col / 256 * 110;
-    I packed[3];
-    load_rows<12>(row, at + 96, packed);
+    I tail[4], packed[3];  // the last 16 bytes: two crumbs, run scales, scale
+    load_rows<16>(row, at + 94, tail);
+    SLUICE_UNROLL for (int j = 0; j < 3; ++j) packed[j] = i_or(i_shr<16>(tail[j]), i_shl<16>(tail[j + 1]));
     const I run_scales[4] = {
         i_or(low_nibbles(packed[0]), i_shl<4>(crumbs<0>(packed[2]))),
         i_or(low_nibbles(packed[1]), i_shl<4>(crumbs<2>(packed[2]))),
         i_or(high_nibbles(packed[0]), i_shl<4>(crumbs<4>(packed[2]))),
         i_or(high_nibbles(packed[1]), i_shl<4>(crumbs<6>(packed[2]))),
     };
-    set_scales<0>(load_rows_f16(row, at + 108), run_scales, out);
+    set_scales<0>(f16_high(tail[3]), run_scales, out);
     I high[8];
     load_rows<16>(row, at, high);
     load_rows<16>(row, at + 16, high + 4);
@@ -413,8 +424,8 @@ struct DecodeIQ4_XS {
   }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 256 * 136;
-    I head[2];
-    load_rows<8>(rows.plane[0], at, head);
+    I head[4];
+    load_rows<16>(rows.plane[0], at, head);
     set_scales<0>(f16_low(head[0]), head, out);
     for (int r = 0; r < 8; ++r) {
       split_nibbles(rows.plane[0], at + 8 + 16 * r, out[r * kPanelGroups].q);
@@ -427,13 +438,11 @@ struct DecodeIQ4_XS {
 template <int kBits, int j>
 SLUICE_INLINE I stream_word(const I* stream) {
   constexpr int kBit = 4 * j * kBits, kWord = kBit / 32, kShift = kBit % 32;
-  I v = i_shr<kShift>(stream[kWord]);
-  if constexpr (kShift + 4 * kBits > 32) v = i_or(v, i_shl<32 - kShift>(stream[kWord + 1]));
-  constexpr uint32_t kMask = (1u << kBits) - 1;
-  const I low = i_or(i_and(v, i_set(kMask)), i_and(i_shl<8 - kBits>(v), i_set(kMask << 8)));
-  const I high = i_or(i_and(i_shl<2 * (8 - kBits)>(v), i_set(kMask << 16)),
-                      i_and(i_shl<3 * (8 - kBits)>(v), i_set(kMask << 24)));
-  return i_or(low, high);
+  if constexpr (kShift + 4 * kBits > 32) {
+    return spread_fields<kBits, 0>(i_or(i_shr<kShift>(stream[kWord]), i_shl<32 - kShift>(stream[kWord + 1])));
+  } else {
+    return spread_fields<kBits, kShift>(stream[kWord]);
+  }
 }
 template <int kBits, int j>
 SLUICE_INLINE void stream_words(const I* stream, I* q) {
@@ -460,7 +469,8 @@ SLUICE_INLINE void widen_scales(const I* word, ScaleType type, F* out) {
 }
 
 // Entries [index, index + n) of a plane of scales, each from kLanes rows; n <= 16.
-SLUICE_INLINE void load_scales(const std::byte* const* row, ScaleType type, int64_t index, int64_t n, F* out) {
+SLUICE_INLINE void load_scales(const std::byte* const* row, ScaleType type, int64_t index, int64_t n,
+                               F* out) {
   I word[4];
   if (type == ScaleType::kF32) {
     int64_t i = 0;

@@ -11,7 +11,7 @@
 // sum [kInputs][kPanelGroups * kLanes] += panel x inputs, for n blocks of 32 columns.
 template <class Decode, int kInputs>
 SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_blocks,
-                     const ActivationBlock* const* input, float* sum) {
+                            const ActivationBlock* const* input, float* sum) {
   constexpr int kRuns = 32 / Decode::kRun, kWords = Decode::kRun / 4;
   constexpr bool kHasZero = Decode::kZeroShift >= 0 && !(Decode::kIsWide && kWideIsSigned);
   F total[kInputs][kPanelGroups];
@@ -66,26 +66,26 @@ SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_block
   }
 }
 
-// The same for a panel of floats [n_cols][kPanelGroups * kLanes].
+// The same for a panel of floats [n_cols][kFloatGroups * kLanes].
 template <int kInputs>
 SLUICE_INLINE void dot_f32(const float* panel, int64_t n_cols, const float* const* input, float* sum) {
-  F total[kInputs][kPanelGroups];
+  F total[kInputs][kFloatGroups];
   SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
-    SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
-      total[t][g] = f_load(sum + (t * kPanelGroups + g) * kLanes);
+    SLUICE_UNROLL for (int g = 0; g < kFloatGroups; ++g) {
+      total[t][g] = f_load(sum + (t * kFloatGroups + g) * kLanes);
     }
   }
-  for (int64_t c = 0; c < n_cols; ++c, panel += kPanelGroups * kLanes) {
-    F w[kPanelGroups];
-    SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) w[g] = f_load(panel + g * kLanes);
+  for (int64_t c = 0; c < n_cols; ++c, panel += kFloatGroups * kLanes) {
+    F w[kFloatGroups];
+    SLUICE_UNROLL for (int g = 0; g < kFloatGroups; ++g) w[g] = f_load(panel + g * kLanes);
     SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
       const F x = f_set(input[t][c]);
-      SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) total[t][g] = f_fma(w[g], x, total[t][g]);
+      SLUICE_UNROLL for (int g = 0; g < kFloatGroups; ++g) total[t][g] = f_fma(w[g], x, total[t][g]);
     }
   }
   SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
-    SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
-      f_store(sum + (t * kPanelGroups + g) * kLanes, total[t][g]);
+    SLUICE_UNROLL for (int g = 0; g < kFloatGroups; ++g) {
+      f_store(sum + (t * kFloatGroups + g) * kLanes, total[t][g]);
     }
   }
 }

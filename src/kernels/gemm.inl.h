@@ -2,25 +2,26 @@
 // time, into the first-level cache, and multiplied with all inputs before the next columns are decoded. One
 // input row takes the same way: decoding costs less than reading the weights from memory does.
 
-inline constexpr int kPanelRows = kPanelGroups * kLanes;
+inline constexpr int kFloatRows = kFloatGroups * kLanes;
 inline constexpr int64_t kInputBlock = 256;  // input rows whose sums are kept at a time
 inline constexpr int64_t kAhead = 512;       // columns that weights are fetched ahead
 
 // The columns of a panel that are decoded after the present ones, fetched meanwhile a few rows at a time.
 struct Ahead {
   const MatmulArgs& args;
-  int64_t row;      // next to fetch
+  int64_t row;  // next to fetch
   int64_t end_row;
   uint64_t begin[kMaxPlanes], end[kMaxPlanes];  // bytes within a row
 
-  Ahead(const MatmulArgs& a, int64_t panel_row, int64_t col, int64_t chunk) : args(a), row(panel_row) {
+  Ahead(const MatmulArgs& a, int64_t panel_row, int64_t panel_rows, int64_t col, int64_t chunk)
+      : args(a), row(panel_row) {
     int64_t col_begin = col + chunk;
     if (col_begin >= a.cols) {
       col_begin = 0;
-      row = panel_row + kPanelRows < a.row_end ? panel_row + kPanelRows : a.next_row;
+      row = panel_row + panel_rows < a.row_end ? panel_row + panel_rows : a.next_row;
     }
     const int64_t col_end = col_begin + chunk < a.cols ? col_begin + chunk : a.cols;
-    end_row = row + kPanelRows < a.rows ? row + kPanelRows : a.rows;
+    end_row = row + panel_rows < a.rows ? row + panel_rows : a.rows;
     for (size_t p = 0; p < kMaxPlanes; ++p) {
       begin[p] = a.row_bytes[p] * static_cast<uint64_t>(col_begin) / static_cast<uint64_t>(a.cols);
       end[p] = a.row_bytes[p] * static_cast<uint64_t>(col_end) / static_cast<uint64_t>(a.cols);
@@ -37,12 +38,14 @@ struct Ahead {
   }
 };
 
-// A product has kChunk, the columns decoded at a time for many inputs; kShortChunk, the same for few inputs,
-// where decoding and multiplying should overlap; and kUnit, columns that one step decodes.
+// A product has kGroups and kInputs, the groups of rows and the inputs that it multiplies at once; kChunk,
+// the columns decoded at a time for many inputs; kShortChunk, the same for few inputs, where decoding and
+// multiplying should overlap; and kUnit, columns that one step decodes.
 
 // Integer weights, int8 inputs.
 template <class Decode>
 struct Int8Product {
+  static constexpr int kGroups = kPanelGroups, kInputs = kTileInputs;
   static constexpr int64_t kUnit = Decode::kUnit;
   static constexpr int64_t kChunk = 512;
   static constexpr int64_t kShortChunk = 512;
@@ -50,7 +53,8 @@ struct Int8Product {
     typename Decode::Block block[kChunk / 32][kPanelGroups];
   };
 
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, int64_t fetch_rows, Ahead& ahead, Panel* panel) {
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, int64_t fetch_rows, Ahead& ahead,
+                     Panel* panel) {
     if constexpr (Decode::kHasScalePlanes) {
       for (int g = 0; g < kPanelGroups; ++g) Decode::scales(rows[g], col, n_cols, &panel->block[0][g]);
     }
@@ -62,39 +66,44 @@ struct Int8Product {
     }
   }
 
-  template <int kInputs>
-  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input, float* sum) {
-    const ActivationBlock* x[kInputs];
-    for (int t = 0; t < kInputs; ++t) x[t] = reinterpret_cast<const ActivationBlock*>(input[t]) + col / 32;
-    dot_int8<Decode, kInputs>(&panel.block[0][0], n_cols / 32, x, sum);
+  template <int kN>
+  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input,
+                  float* sum) {
+    const ActivationBlock* x[kN];
+    for (int t = 0; t < kN; ++t) x[t] = reinterpret_cast<const ActivationBlock*>(input[t]) + col / 32;
+    dot_int8<Decode, kN>(&panel.block[0][0], n_cols / 32, x, sum);
   }
 };
 
 // Any weights, f32 inputs. `Source::columns(rows, col, n, out)` puts columns [col, col + n) of kLanes rows
-// to out, kPanelRows floats apart; n <= Source::kUnit, less only at the end of a row.
+// to out, kFloatRows floats apart; n <= Source::kUnit, less only at the end of a row.
 template <class Source>
 struct F32Product {
+  static constexpr int kGroups = kFloatGroups, kInputs = kFloatInputs;
   static constexpr int64_t kUnit = Source::kUnit;
-  static constexpr int64_t kChunk = 256;
-  static constexpr int64_t kShortChunk = kUnit < 64 ? 64 : kUnit;
+  static constexpr int64_t kChunk = kUnit > 128 ? kUnit : 128;
+  static constexpr int64_t kShortChunk = kUnit;
   struct alignas(64) Panel {
-    float value[kChunk][kPanelRows];
+    float value[kChunk][kFloatRows];
   };
 
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, int64_t fetch_rows, Ahead& ahead, Panel* panel) {
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, int64_t fetch_rows, Ahead& ahead,
+                     Panel* panel) {
     for (int64_t c = 0; c < n_cols; c += kUnit) {
-      for (int g = 0; g < kPanelGroups; ++g) {
-        Source::columns(rows[g], col + c, n_cols - c < kUnit ? n_cols - c : kUnit, &panel->value[c][g * kLanes]);
+      for (int g = 0; g < kGroups; ++g) {
+        Source::columns(rows[g], col + c, n_cols - c < kUnit ? n_cols - c : kUnit,
+                        &panel->value[c][g * kLanes]);
         ahead.fetch(fetch_rows);
       }
     }
   }
 
-  template <int kInputs>
-  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input, float* sum) {
-    const float* x[kInputs];
-    for (int t = 0; t < kInputs; ++t) x[t] = reinterpret_cast<const float*>(input[t]) + col;
-    dot_f32<kInputs>(&panel.value[0][0], n_cols, x, sum);
+  template <int kN>
+  static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input,
+                  float* sum) {
+    const float* x[kN];
+    for (int t = 0; t < kN; ++t) x[t] = reinterpret_cast<const float*>(input[t]) + col;
+    dot_f32<kN>(&panel.value[0][0], n_cols, x, sum);
   }
 };
 
@@ -122,14 +131,14 @@ struct IntegerSource {
     typename Decode::Block block[kUnit / 32 * kPanelGroups];
     if constexpr (Decode::kHasScalePlanes) Decode::scales(rows, col, kUnit, block);
     Decode::unit(rows, col, block);
-    for (int i = 0; i < kUnit / 4; ++i, out += 4 * kPanelRows) {
+    for (int i = 0; i < kUnit / 4; ++i, out += 4 * kFloatRows) {
       const typename Decode::Block& b = block[i / 8 * kPanelGroups];
       const I word = b.q[i % 8];
       const int run = i % 8 * 4 / Decode::kRun;
       f_store(out, value(integer<0>(word), b, run));
-      f_store(out + kPanelRows, value(integer<1>(word), b, run));
-      f_store(out + 2 * kPanelRows, value(integer<2>(word), b, run));
-      f_store(out + 3 * kPanelRows, value(integer<3>(word), b, run));
+      f_store(out + kFloatRows, value(integer<1>(word), b, run));
+      f_store(out + 2 * kFloatRows, value(integer<2>(word), b, run));
+      f_store(out + 3 * kFloatRows, value(integer<3>(word), b, run));
     }
   }
 };
@@ -181,22 +190,23 @@ struct FloatSource {
   static constexpr int64_t kUnit = 32;
   static void columns(const Rows& rows, int64_t col, int64_t n, float* out) {
     constexpr int64_t kBytes = 4 / Word::kPerWord;
-    transpose_rows<Word>(rows.plane[0], col * kBytes, n * kBytes, out, kPanelRows);
+    transpose_rows<Word>(rows.plane[0], col * kBytes, n * kBytes, out, kFloatRows);
   }
 };
 
-// n <= kInputs input rows.
-template <class Product, int kInputs>
+// n <= kN input rows.
+template <class Product, int kN>
 inline void dot_some(int64_t n, const typename Product::Panel& panel, int64_t col, int64_t n_cols,
                      const std::byte* const* input, float* sum) {
-  if (n == kInputs) return Product::template dot<kInputs>(panel, col, n_cols, input, sum);
-  if constexpr (kInputs > 1) dot_some<Product, kInputs - 1>(n, panel, col, n_cols, input, sum);
+  if (n == kN) return Product::template dot<kN>(panel, col, n_cols, input, sum);
+  if constexpr (kN > 1) dot_some<Product, kN - 1>(n, panel, col, n_cols, input, sum);
 }
 
 template <class Product>
 void matmul_rows(const MatmulArgs& a) noexcept {
+  constexpr int kRows = Product::kGroups * kLanes;
   typename Product::Panel panel;
-  alignas(64) float sum[kInputBlock * kPanelRows];  // [input, row]
+  alignas(64) float sum[kInputBlock * kRows];  // [input, row]
   const std::byte* input[kInputBlock];
   for (int64_t first = 0; first < a.n_inputs; first += kInputBlock) {
     const int64_t n_inputs = a.n_inputs - first < kInputBlock ? a.n_inputs - first : kInputBlock;
@@ -204,31 +214,31 @@ void matmul_rows(const MatmulArgs& a) noexcept {
       const int64_t row = a.input_rows == nullptr ? first + t : a.input_rows[first + t];
       input[t] = a.input + row * a.input_stride;
     }
-    const int64_t chunk = n_inputs <= kTileInputs ? Product::kShortChunk : Product::kChunk;
-    for (int64_t row = a.row_begin; row < a.row_end; row += kPanelRows) {
-      Rows rows[kPanelGroups];
-      for (int g = 0; g < kPanelGroups; ++g) rows[g] = rows_at(a, row + g * kLanes);
-      for (int64_t i = 0; i < n_inputs * kPanelRows; ++i) sum[i] = 0;
+    const int64_t chunk = n_inputs <= Product::kInputs ? Product::kShortChunk : Product::kChunk;
+    for (int64_t row = a.row_begin; row < a.row_end; row += kRows) {
+      Rows rows[Product::kGroups];
+      for (int g = 0; g < Product::kGroups; ++g) rows[g] = rows_at(a, row + g * kLanes);
+      for (int64_t i = 0; i < n_inputs * kRows; ++i) sum[i] = 0;
       for (int64_t col = 0; col < a.cols; col += kAhead) {
         const int64_t n_ahead = a.cols - col < kAhead ? a.cols - col : kAhead;
         const int64_t n_units = (n_ahead + Product::kUnit - 1) / Product::kUnit;
         const int64_t fetch_rows = (kLanes + n_units - 1) / n_units;
-        Ahead ahead(a, row, col, kAhead);
+        Ahead ahead(a, row, kRows, col, kAhead);
         for (int64_t c = 0; c < n_ahead; c += chunk) {
           const int64_t n_cols = n_ahead - c < chunk ? n_ahead - c : chunk;
           Product::decode(rows, col + c, n_cols, fetch_rows, ahead, &panel);
           // Tiles of nearly equal size: the smallest are the least efficient.
-          int64_t n_tiles = (n_inputs + kTileInputs - 1) / kTileInputs;
+          int64_t n_tiles = (n_inputs + Product::kInputs - 1) / Product::kInputs;
           for (int64_t t = 0; t < n_inputs; --n_tiles) {
             const int64_t n = (n_inputs - t + n_tiles - 1) / n_tiles;
-            dot_some<Product, kTileInputs>(n, panel, col + c, n_cols, input + t, sum + t * kPanelRows);
+            dot_some<Product, Product::kInputs>(n, panel, col + c, n_cols, input + t, sum + t * kRows);
             t += n;
           }
         }
       }
-      const int64_t n_rows = a.row_end - row < kPanelRows ? a.row_end - row : kPanelRows;
+      const int64_t n_rows = a.row_end - row < kRows ? a.row_end - row : kRows;
       for (int64_t t = 0; t < n_inputs; ++t) {
-        __builtin_memcpy(a.output + (first + t) * a.output_stride + row, sum + t * kPanelRows,
+        __builtin_memcpy(a.output + (first + t) * a.output_stride + row, sum + t * kRows,
                          static_cast<size_t>(n_rows) * sizeof(float));
       }
     }

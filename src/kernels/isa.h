@@ -15,6 +15,10 @@
 // Small functions on vectors: a call would pass them through memory.
 #define SLUICE_INLINE inline __attribute__((always_inline))
 
+// Makes the compiler read the row pointers behind `p` again: it would otherwise keep sixteen of them in
+// vector registers and move each back for every load.
+#define SLUICE_RELOAD(p) asm volatile("" : "+r"(p))
+
 // Before a loop of constant length whose index selects registers.
 #if defined(__clang__)
 #define SLUICE_UNROLL _Pragma("clang loop unroll(full)")

@@ -81,6 +81,9 @@ extern const KernelTable kTable;
 namespace avx512 {
 extern const KernelTable kTable;
 }
+namespace avx512_vbmi {
+extern const KernelTable kTable;
+}
 #elif defined(__aarch64__)
 namespace neon {
 extern const KernelTable kTable;

@@ -8,7 +8,7 @@ constexpr MatmulFn kFloat = matmul_rows<F32Product<IntegerSource<Decode>>>;
 constexpr KernelTable make_table() {
   KernelTable t = {};
   t.isa = SLUICE_ISA_NAME;
-  t.panel_rows = kPanelRows;
+  t.panel_rows = kFloatGroups > kPanelGroups ? kFloatRows : kPanelGroups * kLanes;
   const auto set = [&](Encoding encoding, MatmulFn with_f32, MatmulFn with_int8) {
     t.matmul[static_cast<size_t>(encoding)][static_cast<size_t>(Activation::kF32)] = with_f32;
     t.matmul[static_cast<size_t>(encoding)][static_cast<size_t>(Activation::kInt8)] = with_int8;

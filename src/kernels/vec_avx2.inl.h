@@ -3,7 +3,9 @@
 
 inline constexpr int kLanes = 8;
 inline constexpr int kPanelGroups = 2;
-inline constexpr int kTileInputs = 2;  // 2 x 2 sums and 2 x 2 dots leave room in 16 registers
+inline constexpr int kTileInputs = 2;   // 2 x 2 sums and 2 x 2 dots leave room in 16 registers
+inline constexpr int kFloatGroups = 2;  // the same two for f32 inputs
+inline constexpr int kFloatInputs = 5;
 #if SLUICE_AVX_VNNI
 inline constexpr bool kWideIsSigned = false;
 #else
@@ -23,7 +25,9 @@ SLUICE_INLINE F f_div(F a, F b) { return _mm256_div_ps(a, b); }
 SLUICE_INLINE F f_fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
 SLUICE_INLINE F f_max(F a, F b) { return _mm256_max_ps(a, b); }
 SLUICE_INLINE F f_min(F a, F b) { return _mm256_min_ps(a, b); }
-SLUICE_INLINE F f_select_less(F a, F b, F x, F y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
+SLUICE_INLINE F f_select_less(F a, F b, F x, F y) {
+  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
 SLUICE_INLINE F f_round(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 
 SLUICE_INLINE I i_set(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
@@ -57,6 +61,14 @@ SLUICE_INLINE I i_lookup(const void* table, I index) {
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), index);
 }
 
+template <int kBits, int kShift>
+SLUICE_INLINE I spread_fields(I v) {
+  constexpr uint32_t kOne = (1u << kBits) - 1, kTwo = (1u << 2 * kBits) - 1;
+  const I all = i_shr<kShift>(v);
+  const I pairs = i_and(i_or(all, i_shl<16 - 2 * kBits>(all)), i_set(kTwo | kTwo << 16));
+  return i_and(i_or(pairs, i_shl<8 - kBits>(pairs)), i_set(kOne * 0x01010101u));
+}
+
 #if SLUICE_AVX_VNNI
 SLUICE_INLINE I dot_narrow(I acc, I weight, I input) { return _mm256_dpbusd_avx_epi32(acc, weight, input); }
 SLUICE_INLINE I dot_wide(I acc, I weight, I input) { return _mm256_dpbusd_avx_epi32(acc, weight, input); }
@@ -81,7 +93,9 @@ SLUICE_INLINE __m128i narrow_16(I a) {
 }
 SLUICE_INLINE F f16_low(I a) { return _mm256_cvtph_ps(narrow_16(a)); }
 SLUICE_INLINE F f16_high(I a) { return _mm256_cvtph_ps(narrow_16(_mm256_srli_epi32(a, 16))); }
-SLUICE_INLINE F f16_load(const void* p) { return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
+SLUICE_INLINE F f16_load(const void* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+}
 SLUICE_INLINE void f16_store(void* p, F x) {
   _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
@@ -118,6 +132,7 @@ SLUICE_INLINE __m128i load_piece(const std::byte* p) {
 // Rows j and j + 4 side by side in 128-bit lanes, then a 4 x 4 transposition inside the lanes.
 template <int N>
 SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
+  SLUICE_RELOAD(row);
   I side[4];
   SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
     side[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(load_piece<N>(row[j] + offset)),
@@ -141,19 +156,12 @@ SLUICE_INLINE short load_16(const std::byte* p) {
   return half;
 }
 SLUICE_INLINE __m128i load_rows_16(const std::byte* const* row, int64_t o) {
+  SLUICE_RELOAD(row);
   return _mm_set_epi16(load_16(row[7] + o), load_16(row[6] + o), load_16(row[5] + o), load_16(row[4] + o),
                        load_16(row[3] + o), load_16(row[2] + o), load_16(row[1] + o), load_16(row[0] + o));
 }
 SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t offset) {
   return _mm256_cvtepu16_epi32(load_rows_16(row, offset));
-}
-SLUICE_INLINE F load_rows_f16(const std::byte* const* row, int64_t offset) {
-  return _mm256_cvtph_ps(load_rows_16(row, offset));
-}
-SLUICE_INLINE int load_8(const std::byte* p) { return static_cast<int>(*p); }
-SLUICE_INLINE I load_rows_u8(const std::byte* const* row, int64_t o) {
-  return _mm256_set_epi32(load_8(row[7] + o), load_8(row[6] + o), load_8(row[5] + o), load_8(row[4] + o),
-                          load_8(row[3] + o), load_8(row[2] + o), load_8(row[1] + o), load_8(row[0] + o));
 }
 
 SLUICE_INLINE float f_sum(F a) {

@@ -1,8 +1,11 @@
-// Sixteen lanes on AVX-512 (F, BW, VL, DQ, VNNI). What the functions mean: vec_generic.inl.h.
+// Sixteen lanes on AVX-512 (F, BW, VL, DQ, VNNI; with SLUICE_AVX512_VBMI also VBMI). What the functions mean:
+// vec_generic.inl.h.
 
 inline constexpr int kLanes = 16;
 inline constexpr int kPanelGroups = 2;
-inline constexpr int kTileInputs = 6;  // 2 x 6 sums and 2 x 6 dots fill 24 of 32 registers
+inline constexpr int kTileInputs = 6;   // 2 x 6 sums and 2 x 6 dots fill 24 of 32 registers
+inline constexpr int kFloatGroups = 4;  // the same two for f32 inputs
+inline constexpr int kFloatInputs = 6;
 inline constexpr bool kWideIsSigned = false;
 
 using F = __m512;
@@ -21,7 +24,9 @@ SLUICE_INLINE F f_min(F a, F b) { return _mm512_min_ps(a, b); }
 SLUICE_INLINE F f_select_less(F a, F b, F x, F y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
-SLUICE_INLINE F f_round(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+SLUICE_INLINE F f_round(F a) {
+  return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 
 SLUICE_INLINE I i_set(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
 SLUICE_INLINE I i_load(const void* p) { return _mm512_loadu_si512(p); }
@@ -54,6 +59,24 @@ SLUICE_INLINE I i_lookup(const void* table, I index) {
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), index);
 }
 
+#if SLUICE_AVX512_VBMI
+template <int kBits, int kShift>
+SLUICE_INLINE I spread_fields(I v) {
+  constexpr int64_t kFirst =
+      kShift | (kShift + kBits) << 8 | (kShift + 2 * kBits) << 16 | (kShift + 3 * kBits) << 24;
+  const I from = _mm512_set1_epi64(kFirst | (kFirst + 0x20202020) << 32);  // two words in 64 bits
+  return i_and(_mm512_multishift_epi64_epi8(from, v), i_set(((1u << kBits) - 1) * 0x01010101u));
+}
+#else
+template <int kBits, int kShift>
+SLUICE_INLINE I spread_fields(I v) {
+  constexpr uint32_t kOne = (1u << kBits) - 1, kTwo = (1u << 2 * kBits) - 1;
+  const I all = i_shr<kShift>(v);
+  const I pairs = i_and(i_or(all, i_shl<16 - 2 * kBits>(all)), i_set(kTwo | kTwo << 16));
+  return i_and(i_or(pairs, i_shl<8 - kBits>(pairs)), i_set(kOne * 0x01010101u));
+}
+#endif
+
 SLUICE_INLINE I dot_narrow(I acc, I weight, I input) { return _mm512_dpbusd_epi32(acc, weight, input); }
 SLUICE_INLINE I dot_wide(I acc, I weight, I input) { return _mm512_dpbusd_epi32(acc, weight, input); }
 
@@ -77,7 +100,9 @@ SLUICE_INLINE void bf16_store(void* p, F x) {
   const I chosen = _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), rounded, quiet);
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(i_shr<16>(chosen)));
 }
-SLUICE_INLINE void i8_store(void* p, I x) { _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
+SLUICE_INLINE void i8_store(void* p, I x) {
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
+}
 
 SLUICE_INLINE int load_32(const std::byte* p) {
   int word;
@@ -95,6 +120,7 @@ SLUICE_INLINE __m128i load_piece(const std::byte* p) {
 // Rows j, j + 4, j + 8 and j + 12 side by side in 128-bit lanes, then a 4 x 4 transposition inside the lanes.
 template <int N>
 SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
+  SLUICE_RELOAD(row);
   I side[4];
   SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
     I v = _mm512_castsi128_si512(load_piece<N>(row[j] + offset));
@@ -120,6 +146,7 @@ SLUICE_INLINE short load_16(const std::byte* p) {
   return half;
 }
 SLUICE_INLINE __m256i load_rows_16(const std::byte* const* row, int64_t o) {
+  SLUICE_RELOAD(row);
   return _mm256_set_epi16(load_16(row[15] + o), load_16(row[14] + o), load_16(row[13] + o),
                           load_16(row[12] + o), load_16(row[11] + o), load_16(row[10] + o),
                           load_16(row[9] + o), load_16(row[8] + o), load_16(row[7] + o), load_16(row[6] + o),
@@ -128,17 +155,6 @@ SLUICE_INLINE __m256i load_rows_16(const std::byte* const* row, int64_t o) {
 }
 SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t offset) {
   return _mm512_cvtepu16_epi32(load_rows_16(row, offset));
-}
-SLUICE_INLINE F load_rows_f16(const std::byte* const* row, int64_t offset) {
-  return _mm512_cvtph_ps(load_rows_16(row, offset));
-}
-SLUICE_INLINE char load_8(const std::byte* p) { return static_cast<char>(*p); }
-SLUICE_INLINE I load_rows_u8(const std::byte* const* row, int64_t o) {
-  return _mm512_cvtepu8_epi32(
-      _mm_set_epi8(load_8(row[15] + o), load_8(row[14] + o), load_8(row[13] + o), load_8(row[12] + o),
-                   load_8(row[11] + o), load_8(row[10] + o), load_8(row[9] + o), load_8(row[8] + o),
-                   load_8(row[7] + o), load_8(row[6] + o), load_8(row[5] + o), load_8(row[4] + o),
-                   load_8(row[3] + o), load_8(row[2] + o), load_8(row[1] + o), load_8(row[0] + o)));
 }
 
 SLUICE_INLINE float f_sum(F a) {

@@ -7,6 +7,8 @@
 inline constexpr int kLanes = 4;
 inline constexpr int kPanelGroups = 1;  // groups of kLanes weight rows that share an input
 inline constexpr int kTileInputs = 1;   // input rows that share a weight
+inline constexpr int kFloatGroups = 1;  // the same two for f32 inputs
+inline constexpr int kFloatInputs = 1;
 // True: dot_wide() takes signed weight bytes; false: unsigned ones, 128 above.
 inline constexpr bool kWideIsSigned = true;
 
@@ -127,6 +129,15 @@ SLUICE_INLINE I i_lookup(const void* table, I index) {
   return i_load(bytes);
 }
 
+// Four fields of kBits bits from bit kShift on, a byte each.
+template <int kBits, int kShift>
+SLUICE_INLINE I spread_fields(I v) {
+  constexpr uint32_t kOne = (1u << kBits) - 1, kTwo = (1u << 2 * kBits) - 1;
+  const I all = i_shr<kShift>(v);
+  const I pairs = i_and(i_or(all, i_shl<16 - 2 * kBits>(all)), i_set(kTwo | kTwo << 16));
+  return i_and(i_or(pairs, i_shl<8 - kBits>(pairs)), i_set(kOne * 0x01010101u));
+}
+
 // acc + the four products of unsigned weight bytes below 128 and signed input bytes, per word.
 SLUICE_INLINE I dot_narrow(I acc, I weight, I input) {
   int8_t w[4 * kLanes], x[4 * kLanes];
@@ -191,12 +202,6 @@ SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t offset) {
     return uint32_t{half};
   });
 }
-SLUICE_INLINE F load_rows_f16(const std::byte* const* row, int64_t offset) {
-  return f16_low(load_rows_u16(row, offset));
-}
-SLUICE_INLINE I load_rows_u8(const std::byte* const* row, int64_t offset) {
-  return each<I>([&](int r) { return static_cast<uint32_t>(row[r][offset]); });
-}
 
 // Lane sums in a fixed tree.
 SLUICE_INLINE float f_sum(F a) { return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]); }
@@ -205,10 +210,13 @@ SLUICE_INLINE float f_max_lane(F a) {
   for (int i = 1; i < kLanes; ++i) m = a.lane[i] > m ? a.lane[i] : m;
   return m;
 }
-SLUICE_INLINE int32_t i_sum(I a) { return static_cast<int32_t>(a.lane[0] + a.lane[1] + a.lane[2] + a.lane[3]); }
+SLUICE_INLINE int32_t i_sum(I a) {
+  return static_cast<int32_t>(a.lane[0] + a.lane[1] + a.lane[2] + a.lane[3]);
+}
 SLUICE_INLINE int32_t i_max_lane(I a) {  // signed
   int32_t m = static_cast<int32_t>(a.lane[0]);
-  for (int i = 1; i < kLanes; ++i) m = static_cast<int32_t>(a.lane[i]) > m ? static_cast<int32_t>(a.lane[i]) : m;
+  for (int i = 1; i < kLanes; ++i)
+    m = static_cast<int32_t>(a.lane[i]) > m ? static_cast<int32_t>(a.lane[i]) : m;
   return m;
 }
 SLUICE_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }

@@ -3,7 +3,9 @@
 
 inline constexpr int kLanes = 4;
 inline constexpr int kPanelGroups = 2;
-inline constexpr int kTileInputs = 4;  // 2 x 4 sums and 2 x 4 dots fill 16 of 32 registers
+inline constexpr int kTileInputs = 4;   // 2 x 4 sums and 2 x 4 dots fill 16 of 32 registers
+inline constexpr int kFloatGroups = 4;  // the same two for f32 inputs
+inline constexpr int kFloatInputs = 5;
 inline constexpr bool kWideIsSigned = true;
 
 using F = float32x4_t;
@@ -13,7 +15,9 @@ SLUICE_INLINE int32x4_t as_s32(I a) { return vreinterpretq_s32_u32(a); }
 SLUICE_INLINE I as_u32(int32x4_t a) { return vreinterpretq_u32_s32(a); }
 
 SLUICE_INLINE F f_set(float x) { return vdupq_n_f32(x); }
-SLUICE_INLINE F f_load(const void* p) { return vreinterpretq_f32_u8(vld1q_u8(static_cast<const uint8_t*>(p))); }
+SLUICE_INLINE F f_load(const void* p) {
+  return vreinterpretq_f32_u8(vld1q_u8(static_cast<const uint8_t*>(p)));
+}
 SLUICE_INLINE void f_store(void* p, F x) { vst1q_u8(static_cast<uint8_t*>(p), vreinterpretq_u8_f32(x)); }
 SLUICE_INLINE F f_add(F a, F b) { return vaddq_f32(a, b); }
 SLUICE_INLINE F f_sub(F a, F b) { return vsubq_f32(a, b); }
@@ -26,7 +30,9 @@ SLUICE_INLINE F f_select_less(F a, F b, F x, F y) { return vbslq_f32(vcltq_f32(a
 SLUICE_INLINE F f_round(F a) { return vrndnq_f32(a); }
 
 SLUICE_INLINE I i_set(uint32_t x) { return vdupq_n_u32(x); }
-SLUICE_INLINE I i_load(const void* p) { return vreinterpretq_u32_u8(vld1q_u8(static_cast<const uint8_t*>(p))); }
+SLUICE_INLINE I i_load(const void* p) {
+  return vreinterpretq_u32_u8(vld1q_u8(static_cast<const uint8_t*>(p)));
+}
 SLUICE_INLINE void i_store(void* p, I x) { vst1q_u8(static_cast<uint8_t*>(p), vreinterpretq_u8_u32(x)); }
 SLUICE_INLINE I i_add(I a, I b) { return vaddq_u32(a, b); }
 SLUICE_INLINE I i_sub(I a, I b) { return vsubq_u32(a, b); }
@@ -39,8 +45,10 @@ SLUICE_INLINE I i_shl(I a) {
 }
 template <int N>
 SLUICE_INLINE I i_shr(I a) {
-  if constexpr (N == 0) return a;
-  else return vshrq_n_u32(a, N);
+  if constexpr (N == 0)
+    return a;
+  else
+    return vshrq_n_u32(a, N);
 }
 template <int N>
 SLUICE_INLINE I i_sar(I a) {
@@ -53,7 +61,16 @@ SLUICE_INLINE F as_f(I a) { return vreinterpretq_f32_u32(a); }
 SLUICE_INLINE I as_i(F a) { return vreinterpretq_u32_f32(a); }
 
 SLUICE_INLINE I i_lookup(const void* table, I index) {
-  return vreinterpretq_u32_u8(vqtbl1q_u8(vld1q_u8(static_cast<const uint8_t*>(table)), vreinterpretq_u8_u32(index)));
+  return vreinterpretq_u32_u8(
+      vqtbl1q_u8(vld1q_u8(static_cast<const uint8_t*>(table)), vreinterpretq_u8_u32(index)));
+}
+
+template <int kBits, int kShift>
+SLUICE_INLINE I spread_fields(I v) {
+  constexpr uint32_t kOne = (1u << kBits) - 1, kTwo = (1u << 2 * kBits) - 1;
+  const I all = i_shr<kShift>(v);
+  const I pairs = i_and(i_or(all, i_shl<16 - 2 * kBits>(all)), i_set(kTwo | kTwo << 16));
+  return i_and(i_or(pairs, i_shl<8 - kBits>(pairs)), i_set(kOne * 0x01010101u));
 }
 
 SLUICE_INLINE I dot_narrow(I acc, I weight, I input) {
@@ -100,12 +117,15 @@ SLUICE_INLINE uint32_t load_32(const std::byte* p) {
 }
 template <int N>
 SLUICE_INLINE I load_piece(const std::byte* p) {
-  if constexpr (N == 16) return i_load(p);
-  else if constexpr (N == 12) return vsetq_lane_u32(load_32(p + 8), load_piece<8>(p), 2);
+  if constexpr (N == 16)
+    return i_load(p);
+  else if constexpr (N == 12)
+    return vsetq_lane_u32(load_32(p + 8), load_piece<8>(p), 2);
   else if constexpr (N == 8) {
     const uint8x8_t low = vld1_u8(reinterpret_cast<const uint8_t*>(p));
     return vreinterpretq_u32_u8(vcombine_u8(low, low));
-  } else return vdupq_n_u32(load_32(p));
+  } else
+    return vdupq_n_u32(load_32(p));
 }
 SLUICE_INLINE I low_pairs(I a, I b) {
   return vreinterpretq_u32_u64(vtrn1q_u64(vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b)));
@@ -132,15 +152,9 @@ SLUICE_INLINE uint16_t load_16(const std::byte* p) {
   return half;
 }
 SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t o) {
-  const uint32_t half[4] = {load_16(row[0] + o), load_16(row[1] + o), load_16(row[2] + o), load_16(row[3] + o)};
+  const uint32_t half[4] = {load_16(row[0] + o), load_16(row[1] + o), load_16(row[2] + o),
+                            load_16(row[3] + o)};
   return vld1q_u32(half);
-}
-SLUICE_INLINE F load_rows_f16(const std::byte* const* row, int64_t offset) {
-  return f16_low(load_rows_u16(row, offset));
-}
-SLUICE_INLINE I load_rows_u8(const std::byte* const* row, int64_t o) {
-  const uint32_t byte[4] = {uint32_t(row[0][o]), uint32_t(row[1][o]), uint32_t(row[2][o]), uint32_t(row[3][o])};
-  return vld1q_u32(byte);
 }
 
 SLUICE_INLINE float f_sum(F a) {
