@@ -201,7 +201,8 @@ class Planner {
     if (options_.router) return *options_.router;
     if (gguf_) return Encoding::kF32;  // as readers of GGUF files expect it
     if (is_affine(options_.encoding)) return Encoding::kAffine8;
-    return is_float(router.encoding) ? router.encoding : Encoding::kBF16;
+    const bool keeps = source_.family() == CheckpointFamily::kHuggingFace && is_float(router.encoding);
+    return keeps ? router.encoding : options_.encoding;
   }
 
   // Stacked as MLX and GGUF have them; plain Hugging Face checkpoints have one tensor per expert.
