@@ -153,7 +153,7 @@ class WeightStore {
  public:
   // Opens the files and plans; reads nothing. Throws Error(kNoMemory) if weight_bytes is below the minimum,
   // naming it. Reserves in `budget` (which must outlive the store) what it will allocate.
-  WeightStore(std::vector<std::string> files, std::vector<UnitSpec> units, const StoreOptions& options,
+  WeightStore(const std::vector<std::string>& files, std::vector<UnitSpec> units, const StoreOptions& options,
               MemoryBudget& budget);
   ~WeightStore();
   WeightStore(const WeightStore&) = delete;

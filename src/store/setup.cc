@@ -1,0 +1,91 @@
+#include "store/setup.h"
+
+#include <algorithm>
+#include <cinttypes>
+
+#include "base/align.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/units.h"
+#include "platform/memory_info.h"
+
+namespace sluice {
+namespace {
+
+std::vector<std::shared_ptr<const File>> open_files(const std::vector<std::string>& paths, IoMode mode) {
+  std::vector<std::shared_ptr<const File>> files;
+  files.reserve(paths.size());
+  for (const std::string& path : paths) files.push_back(File::open(path, mode));
+  return files;
+}
+
+void check_units(std::span<const UnitSpec> units, std::span<const std::shared_ptr<const File>> files) {
+  for (size_t u = 0; u < units.size(); ++u) {
+    SLUICE_CHECK(!units[u].extents.empty() && units[u].rows >= 1, "unit %zu is empty", u);
+    for (const Extent& extent : units[u].extents) {
+      SLUICE_CHECK(extent.file < files.size() && extent.bytes > 0, "unit %zu", u);
+      SLUICE_CHECK(extent.bytes % static_cast<uint64_t>(units[u].rows) == 0, "unit %zu has uneven rows", u);
+      const File& file = *files[extent.file];
+      uint64_t end = 0;
+      if (!checked_add(extent.offset, extent.bytes, &end) || end > file.size()) {
+        throw_error(ErrorKind::kCorrupt,
+                    "%s ends at byte %" PRIu64 " and %" PRIu64 " bytes at %" PRIu64
+                    " are needed: fetch it again",
+                    file.path().c_str(), file.size(), extent.bytes, extent.offset);
+      }
+    }
+  }
+}
+
+uint64_t mebibytes_up(uint64_t bytes) { return div_up(bytes, uint64_t{1} << 20); }
+
+}  // namespace
+
+Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> units,
+             const StoreOptions& options, size_t depth, const MemoryBudget& budget) {
+  Setup setup;
+  setup.files = open_files(paths, IoMode::kBuffered);
+  check_units(units, setup.files);
+
+  const uint64_t bytes = std::min(options.weight_bytes, budget.free());
+  const StoreNeeds needs = store_needs(units, 1);
+  if (bytes < needs.minimum) {
+    throw_error(ErrorKind::kNoMemory,
+                "the weights need at least %" PRIu64 " MiB of memory and may have %" PRIu64
+                " MiB: raise --weights or --ram",
+                mebibytes_up(needs.minimum), bytes >> 20);
+  }
+
+  setup.plan = plan_store(units, IoMode::kBuffered, bytes, depth);
+  const uint64_t reread = setup.plan.reread_bytes;
+  bool direct = options.io == IoChoice::kDirect;
+  if (options.io != IoChoice::kAuto) {
+    setup.why = "as asked";
+  } else if (reread == 0) {
+    setup.why = "everything stays in memory";
+  } else {
+    const uint64_t spare = memory_info().spare();
+    const uint64_t left = spare - std::min(spare, setup.plan.total());
+    direct = reread > left;
+    setup.why = format_string("%s are read again, %s of memory are spare", format_bytes(reread).c_str(),
+                              format_bytes(left).c_str());
+  }
+  if (!direct) return setup;
+
+  if (reread == 0 && !fits_whole(units, IoMode::kDirect, bytes)) {
+    setup.why = "everything stays in memory, but not in whole pages";
+    return setup;
+  }
+  auto direct_files = open_files(paths, IoMode::kDirect);
+  for (const auto& file : direct_files) {
+    if (file->mode() == IoMode::kDirect) continue;
+    setup.why = "the file system has no O_DIRECT";
+    return setup;
+  }
+  setup.files = std::move(direct_files);
+  setup.mode = IoMode::kDirect;
+  setup.plan = plan_store(units, IoMode::kDirect, bytes, depth);
+  return setup;
+}
+
+}  // namespace sluice

@@ -1,0 +1,29 @@
+// What a store settles before it allocates anything: its files, how they are read, and who gets the memory.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "platform/file.h"
+#include "platform/memory_budget.h"
+#include "store/plan.h"
+#include "store/weight_store.h"
+
+namespace sluice {
+
+struct Setup {
+  std::vector<std::shared_ptr<const File>> files;
+  IoMode mode = IoMode::kBuffered;
+  std::string why;  // of the mode
+  StorePlan plan;
+};
+
+// Throws Error: kNotFound, kIo, kInvalid for the files, kCorrupt for extents beyond them, kNoMemory if
+// weight_bytes, or what is free of the budget, is below the minimum.
+Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> units,
+             const StoreOptions& options, size_t depth, const MemoryBudget& budget);
+
+}  // namespace sluice
