@@ -69,8 +69,9 @@ template <int kBits, int kShift>
 SLUICE_INLINE I spread_fields(I v) {
   constexpr uint32_t kOne = (1u << kBits) - 1, kTwo = (1u << 2 * kBits) - 1;
   const I all = i_shr<kShift>(v);
-  const I pairs = i_and(i_or(all, i_shl<16 - 2 * kBits>(all)), i_set(kTwo | kTwo << 16));
-  return i_and(i_or(pairs, i_shl<8 - kBits>(pairs)), i_set(kOne * 0x01010101u));
+  const I pairs = i_or(i_and(all, i_set(kTwo)), i_and(i_shl<16 - 2 * kBits>(all), i_set(kTwo << 16)));
+  if constexpr (kBits <= 4) return i_and(i_or(pairs, i_shl<8 - kBits>(pairs)), i_set(kOne * 0x01010101u));
+  return i_or(i_and(pairs, i_set(kOne * 0x00010001u)), i_and(i_shl<8 - kBits>(pairs), i_set(kOne * 0x01000100u)));
 }
 
 SLUICE_INLINE I dot_narrow(I acc, I weight, I input) {
