@@ -139,6 +139,22 @@ StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass)
   return needs;
 }
 
+StoreStats StorePlan::gauges() const {
+  StoreStats stats;
+  stats.pinned_bytes = pinned_room;
+  stats.cache_bytes = cache_room;
+  stats.ring_bytes = stream_room + row_room;
+  stats.streamed_bytes = streamed_bytes;
+  return stats;
+}
+
+StoreStats planned_stats(std::span<const UnitSpec> units, const StoreOptions& options) {
+  const bool packed =
+      options.io == IoChoice::kBuffered || fits_whole(units, IoMode::kBuffered, options.weight_bytes);
+  const IoMode mode = packed ? IoMode::kBuffered : IoMode::kDirect;
+  return plan_store(units, mode, options.weight_bytes, options.queue_depth).gauges();
+}
+
 bool fits_whole(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_bytes) {
   return measure(units, mode).all() <= weight_bytes;
 }
@@ -194,7 +210,7 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
           1 + std::min({n_cached - 1, kSlotsBesideStream - 1, beyond_least / 8 / rooms.largest_cached});
     }
     const uint64_t slots = round_up(plan.n_slots * rooms.largest_cached, kPageBytes);
-    const uint64_t deep = 2 * queue_depth * kPieceBytes + rooms.largest_streamed;
+    const uint64_t deep = 2 * queue_depth * kMaxReadBytes + rooms.largest_streamed;
     const uint64_t available = weight_bytes - plan.row_room - slots;
     plan.stream_room =
         std::max(least_stream_ring(rooms), round_down(std::min(deep, available / 4), kPageBytes));

@@ -23,6 +23,7 @@ struct StorePlan {
   uint64_t reread_bytes = 0;    // of everything that is not pinned
   uint64_t streamed_bytes = 0;  // of which kStreamed
 
+  StoreStats gauges() const;
   uint64_t total() const { return pinned_room + cache_room + stream_room + row_room; }
 };
 
@@ -34,8 +35,8 @@ bool fits_whole(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_by
 StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_bytes, size_t queue_depth);
 
 // Units are read in pieces of at most this size. A queue depth of n means n of them in flight, or as many
-// smaller ones as have the same bytes, up to n * kSmallPieces: small reads need a deeper queue.
-inline constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
-inline constexpr size_t kSmallPieces = 8;
+// smaller ones as have the same bytes, up to n * kSmallReads: small reads need a deeper queue.
+inline constexpr uint64_t kMaxReadBytes = uint64_t{1} << 20;
+inline constexpr size_t kSmallReads = 8;
 
 }  // namespace sluice

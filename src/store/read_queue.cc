@@ -146,14 +146,14 @@ void ReadQueue::cut_pieces(std::vector<ReadRequest>& requests) {
 }
 
 bool ReadQueue::has_room() const {
-  const bool has_bytes = bytes_in_flight_ == 0 || bytes_in_flight_ + kPieceBytes <= max_bytes_;
+  const bool has_bytes = bytes_in_flight_ == 0 || bytes_in_flight_ + kMaxReadBytes <= max_bytes_;
   return has_bytes && !free_pieces_.empty();
 }
 
 // The next piece; false if it was the last.
 bool ReadQueue::cut_piece(Transfer& transfer, ReadRequest& request) {
   const Segment& segment = transfer.layout->segments[transfer.next_segment];
-  const uint64_t bytes = std::min(segment.bytes - transfer.next_byte, kPieceBytes);
+  const uint64_t bytes = std::min(segment.bytes - transfer.next_byte, kMaxReadBytes);
   const uint64_t offset = segment.offset + transfer.next_byte;
   const uint32_t piece = free_pieces_.back();
   free_pieces_.pop_back();

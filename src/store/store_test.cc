@@ -580,6 +580,23 @@ TEST(WeightStore, ReadsAPassOnce) {
   EXPECT_LE(after.bytes_read, 4 * before.streamed_bytes + before.ring_bytes);  // the next pass has begun
 }
 
+TEST(StorePlan, SaysBeforehandWhatAStoreWillHave) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  for (IoChoice io : {IoChoice::kBuffered, IoChoice::kDirect}) {
+    for (uint64_t bytes : {needs.minimum, (needs.minimum + needs.all) / 2, needs.all}) {
+      MemoryBudget budget(UINT64_MAX);
+      const StoreOptions options = with_bytes(bytes, io);
+      const WeightStore store(model.paths, model.units, options, budget);
+      const StoreStats planned = planned_stats(model.units, options);
+      EXPECT_EQ(planned.pinned_bytes, store.stats().pinned_bytes);
+      EXPECT_EQ(planned.cache_bytes, store.stats().cache_bytes);
+      EXPECT_EQ(planned.ring_bytes, store.stats().ring_bytes);
+      EXPECT_EQ(planned.streamed_bytes, store.stats().streamed_bytes);
+    }
+  }
+}
+
 TEST(StorePlan, PinsEvenlyOverThePass) {
   const DenseModel model;
   const StorePlan plan = plan_store(model.units, IoMode::kBuffered, 12 * model.kUnitBytes, 2);

@@ -126,8 +126,8 @@ struct WeightStore::Impl {
         layouts(units.size()),
         base(units.size(), nullptr),
         pinned_room(units.size(), nullptr),
-        reads(setup.files, make_store_reader(options, depth * kSmallPieces), depth * kSmallPieces,
-              depth * kPieceBytes),
+        reads(setup.files, make_store_reader(options, depth * kSmallReads), depth * kSmallReads,
+              depth * kMaxReadBytes),
         slots(units.size(), cache_arena.data(), setup.plan.n_slots, setup.plan.slot_room,
               make_policy(options), pool, reads),
         stream(streamed_units(units, setup.plan), layouts, stream_arena.data(), stream_arena.size(), pool,
@@ -146,7 +146,7 @@ struct WeightStore::Impl {
 
   // --- reading ---
 
-  // Takes note of reads that have ended; with `block` waits for one. False if none is under way.
+  // Takes note of reads that have ended; with `block` waits for one.
   void settle(bool block) {
     reads.take_ended(ended, block);
     for (Transfer* transfer : ended) {
@@ -522,8 +522,7 @@ void WeightStore::prefetch(std::span<const UnitRange> ranges) noexcept {
 
 StoreStats WeightStore::stats() const {
   const Impl& store = *impl_;
-  const StorePlan& plan = store.setup.plan;
-  StoreStats stats;
+  StoreStats stats = store.setup.plan.gauges();
   stats.load_bytes_read = store.is_loaded ? store.load_bytes_read : store.reads.bytes_read();
   stats.bytes_read = store.reads.bytes_read() - stats.load_bytes_read;
   stats.reads = store.is_loaded ? store.reads.reads() - store.load_reads : 0;
@@ -532,10 +531,6 @@ StoreStats WeightStore::stats() const {
   stats.evictions = store.slots.evictions();
   stats.wasted_bytes = store.slots.wasted_bytes() + store.stream.wasted_bytes();
   stats.stall_ns = store.stall_ns;
-  stats.pinned_bytes = plan.pinned_room;
-  stats.cache_bytes = plan.cache_room;
-  stats.ring_bytes = plan.stream_room + plan.row_room;
-  stats.streamed_bytes = plan.streamed_bytes;
   return stats;
 }
 

@@ -148,6 +148,10 @@ struct StoreNeeds {
 };
 StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass);
 
+// The gauges of a store with these options, without opening or allocating anything. Precondition:
+// options.weight_bytes >= minimum. IoChoice::kAuto counts as kDirect, which has the least room.
+StoreStats planned_stats(std::span<const UnitSpec> units, const StoreOptions& options);
+
 // One caller thread; a thread of its own does the reading.
 class WeightStore {
  public:
