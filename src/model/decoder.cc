@@ -80,11 +80,14 @@ void Decoder::embed(std::span<const BatchItem> batch) {
     }
   }
   Lease lease = context_.store->acquire(ranges);
-  for (size_t i = 0; i < ranges.size(); ++i) {
-    lease.wait(i);
-    const WeightView row = lease.view(i, table.pieces[0]);
-    decode_row(row, 0, buffers_.residual + static_cast<int64_t>(i) * model_.spec.hidden);
-    lease.release(i);
+  size_t i = 0;
+  for (const BatchItem& item : batch) {
+    for (const int32_t token : item.tokens) {
+      lease.wait(i);
+      const WeightView row = lease.view(i, table.pieces[static_cast<size_t>(token / piece_rows)]);
+      decode_row(row, 0, buffers_.residual + static_cast<int64_t>(i) * model_.spec.hidden);
+      lease.release(i++);
+    }
   }
 }
 
