@@ -1,0 +1,475 @@
+// The built binary from outside: forms that scripts rely on, exit codes, one-line errors.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/shared_data.h"
+
+namespace sluice {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int code = -1;    // exit code, or 128 + signal
+  std::string out;  // standard output
+  std::string err;
+};
+
+// A directory that goes with the test.
+class Scratch {
+ public:
+  Scratch() {
+    char name[] = "/tmp/sluice_cli_XXXXXX";
+    path_ = mkdtemp(name);
+  }
+  ~Scratch() { fs::remove_all(path_); }
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+  std::string write(const std::string& name, const std::string& text) const {
+    std::ofstream(path_ / name, std::ios::binary) << text;
+    return *this / name;
+  }
+
+ private:
+  fs::path path_;
+};
+
+pid_t start(const std::vector<std::string>& arguments, int in, int out, int err) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  dup2(in, STDIN_FILENO);
+  dup2(out, STDOUT_FILENO);
+  dup2(err, STDERR_FILENO);
+  std::vector<char*> argv = {const_cast<char*>(SLUICE_BINARY)};
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  execv(SLUICE_BINARY, argv.data());
+  _exit(127);
+}
+
+int exit_code(pid_t child) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+Outcome sluice(const std::vector<std::string>& arguments, const std::string& input = "") {
+  const Scratch scratch;
+  const int in = open(scratch.write("in", input).c_str(), O_RDONLY);
+  const int out = open((scratch / "out").c_str(), O_CREAT | O_WRONLY, 0600);
+  const int err = open((scratch / "err").c_str(), O_CREAT | O_WRONLY, 0600);
+  Outcome outcome;
+  outcome.code = exit_code(start(arguments, in, out, err));
+  for (const int fd : {in, out, err}) close(fd);
+  outcome.out = test::read_file(scratch / "out");
+  outcome.err = test::read_file(scratch / "err");
+  return outcome;
+}
+
+// Nothing on standard output, one line on standard error that has `word` in it.
+void expect_refused(const std::vector<std::string>& arguments, int code, const std::string& word) {
+  const Outcome outcome = sluice(arguments);
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(outcome.err.rfind("sluice: ", 0), 0U) << outcome.err;
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  EXPECT_NE(outcome.err.find(word), std::string::npos) << outcome.err;
+}
+
+std::string stories() { return test::shared_path("data/derived/stories260K/stories260K-F32.gguf"); }
+std::string stories_hf() { return test::shared_path("data/derived/stories260K/hf"); }
+std::string demo() { return test::shared_path("demo-model"); }
+Json stories_golden() {
+  return Json::parse(test::read_file(test::shared_path("data/derived/stories260K/golden.json")));
+}
+
+TEST(CommandLine, HelpTeachesAndVersionsTell) {
+  const Outcome help = sluice({"--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* verb : {"run", "chat", "inspect", "tokenize", "detokenize", "template", "logits",
+                           "perplexity", "bench", "version"}) {
+    EXPECT_NE(help.out.find(std::string("  ") + verb + " "), std::string::npos) << verb;
+    const Outcome own = sluice({verb, "--help"});
+    EXPECT_EQ(own.code, 0) << verb;
+    EXPECT_EQ(own.out, sluice({"help", verb}).out);
+    if (std::string(verb) != "version") {
+      EXPECT_NE(own.out.find("examples:"), std::string::npos) << verb;
+    }
+  }
+  EXPECT_EQ(Json::parse(sluice({"version", "--json"}).out)["version"], "0.1.0");
+}
+
+TEST(CommandLine, UsageErrorsExitWithTwoAndSuggest) {
+  EXPECT_EQ(sluice({}).code, 2);
+  expect_refused({"rnu"}, 2, "did you mean run?");
+  expect_refused({"run", "demo", "hi", "--topk", "3"}, 2, "did you mean --top-k?");
+  expect_refused({"run", "demo", "hi", "--sed", "3"}, 2, "did you mean --seed?");
+  expect_refused({"run", "demo", "one", "two"}, 2, "quote");
+  expect_refused({"run", "demo", "hi", "--ram", "lots"}, 2, "--ram");
+  expect_refused({"run", "demo", "hi", "--ram", "-5"}, 2, "--ram");
+  expect_refused({"run", "demo", "hi", "--weights", "0%"}, 2, "--weights");
+  expect_refused({"run", "demo", "hi", "--kv", "f8"}, 2, "--kv");
+  expect_refused({"run", "demo", "hi", "--temp", "hot"}, 2, "--temp");
+  expect_refused({"run", "demo", "hi", "-n", "1x"}, 2, "--max-tokens");
+  expect_refused({"run", "demo", "hi", "--top-p", "2"}, 2, "--top-p");
+  expect_refused({"logits", "demo", "--ids", "x"}, 2, "--out");
+}
+
+TEST(CommandLine, TheWorldsErrorsExitWithOne) {
+  const Scratch scratch;
+  expect_refused({"run", "/no/such/model", "hi"}, 1, "/no/such/model");
+  expect_refused({"run", scratch.write("text.gguf", "not a model"), "hi"}, 1, "text.gguf");
+  expect_refused({"inspect", scratch.write("empty.gguf", "")}, 1, "empty.gguf");
+  expect_refused({"tokenize", scratch.write("tokenizer.json", "{]"), "--text", "x"}, 1, "tokenizer.json");
+  expect_refused({"template", "--template", scratch.write("t.jinja", "{% if %}"), "--context",
+                  scratch.write("c.json", "{}")},
+                 1, "t.jinja");
+}
+
+TEST(CommandLine, GreedyTextIsTheGoldensText) {
+  SLUICE_REQUIRE_SHARED();
+  const Json golden = stories_golden();
+  const std::string text = golden["greedy_text"];
+  const Outcome outcome = sluice(
+      {"run", stories(), "", "--raw", "--temp", "0", "-n", "64", "--kv", "f32", "--activations", "f32"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  ASSERT_GT(outcome.out.size(), 100U);
+  EXPECT_EQ(outcome.out.substr(0, outcome.out.size() - 1), text.substr(0, outcome.out.size() - 1));
+  EXPECT_EQ(outcome.err, "");  // no statistics where it is not a terminal
+}
+
+TEST(CommandLine, RunJsonHasEveryKeyThatScriptsRelyOn) {
+  SLUICE_REQUIRE_SHARED();
+  const Outcome outcome = sluice({"run", demo(), "Once upon a time, there was a little", "--temp", "0", "-n",
+                                  "12", "--weights", "40%", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  const Json expected = Json::parse(test::read_file(demo() + "/expected.json"));
+  EXPECT_EQ(report["text"],
+            std::string(expected["greedy_text"]).substr(0, std::string(report["text"]).size()));
+  const std::vector<int> ids = expected["greedy_ids"];
+  EXPECT_EQ(report["token_ids"], std::vector<int>(ids.begin(), ids.begin() + 12));
+  EXPECT_EQ(report["prompt_tokens"], 10);
+  EXPECT_EQ(report["completion_tokens"], 12);
+  EXPECT_EQ(report["finish_reason"], "length");
+  for (const char* key : {"load_s", "first_token_ms", "prefill_tok_s", "decode_tok_s"})
+    EXPECT_GT(double(report["timings"][key]), 0) << key;
+  for (const char* key : {"budget_bytes", "peak_rss_bytes", "pinned_bytes", "cache_bytes", "kv_bytes"})
+    EXPECT_GT(int64_t(report["memory"][key]), 0) << key;
+  EXPECT_GT(int64_t(report["io"]["bytes_read"]), 0);
+  EXPECT_GT(int64_t(report["io"]["reads"]), 0);
+  EXPECT_TRUE(report["io"]["stall_s"].is_number());
+  EXPECT_GT(int64_t(report["cache"]["misses"]), 0);
+  EXPECT_GT(double(report["cache"]["hit_rate"]), 0);
+  EXPECT_TRUE(report["cache"]["hits"].is_number_integer());
+  EXPECT_EQ(report["exact"], true);
+}
+
+TEST(CommandLine, RunsFromIdsWithoutATokenizer) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const Json golden = stories_golden();
+  const std::vector<int> ids = golden["greedy_ids"];
+  const Outcome outcome = sluice(
+      {"run", stories_hf(), "--ids", scratch.write("ids.json", "[1]"), "--temp", "0", "-n", "40", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(Json::parse(outcome.out)["token_ids"], std::vector<int>(ids.begin() + 1, ids.begin() + 41));
+  expect_refused({"run", stories_hf(), "words"}, 1, "--ids");
+  expect_refused({"run", stories_hf(), "--ids", scratch.write("bad.json", "[1, \"x\"]")}, 1, "token id");
+  expect_refused({"run", stories_hf(), "--ids", scratch.write("big.json", "[512]")}, 1, "vocabulary");
+}
+
+TEST(CommandLine, ThePromptComesFromStandardInput) {
+  SLUICE_REQUIRE_SHARED();
+  const std::vector<std::string> tail = {"--temp", "0", "-n", "8"};
+  std::vector<std::string> arguments = {"run", stories()};
+  arguments.insert(arguments.end(), tail.begin(), tail.end());
+  const Outcome piped = sluice(arguments, "Once upon a time\n");
+  arguments.insert(arguments.begin() + 2, "Once upon a time");
+  EXPECT_EQ(piped.out, sluice(arguments).out);
+}
+
+TEST(CommandLine, TheSameSeedGivesTheSameTextAndOtherSeedsOthers) {
+  SLUICE_REQUIRE_SHARED();
+  const auto text = [](const std::string& seed, const std::string& threads) {
+    return sluice({"run", demo(), "Once", "-n", "24", "--seed", seed, "--threads", threads}).out;
+  };
+  EXPECT_EQ(text("3", "1"), text("3", "2"));
+  EXPECT_NE(text("3", "1"), text("4", "1"));
+}
+
+TEST(CommandLine, SamplingFlagsHaveEffect) {
+  SLUICE_REQUIRE_SHARED();
+  const auto text = [](std::vector<std::string> flags) {
+    std::vector<std::string> arguments = {"run", stories(), "Once upon a time", "-n", "24"};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    const Outcome outcome = sluice(arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.out;
+  };
+  const std::string greedy = text({"--temp", "0"});
+  EXPECT_EQ(text({"--temp", "5", "--top-k", "1"}), greedy);
+  EXPECT_NE(text({"--temp", "0", "--repeat-penalty", "5", "--penalty-window", "-1"}), greedy);
+  EXPECT_NE(text({"--temp", "0", "--logit-bias", "432:-inf"}), greedy);
+  const std::string stopped = text({"--temp", "0", "--stop", "girl"});
+  EXPECT_EQ(stopped, greedy.substr(0, greedy.find("girl")) + "\n");
+}
+
+TEST(CommandLine, ASmallBudgetIsRefusedAndTheNamedOneHolds) {
+  SLUICE_REQUIRE_SHARED();
+  const std::vector<std::string> arguments = {"run",    demo(), "Once",   "-n",   "16",
+                                              "--temp", "0",    "--json", "--ram"};
+  const auto with = [&arguments](const std::string& ram) {
+    std::vector<std::string> all = arguments;
+    all.push_back(ram);
+    return all;
+  };
+  const Outcome refused = sluice(with("5M"));
+  EXPECT_EQ(refused.code, 1);
+  const size_t at = refused.err.find("at least --ram ");
+  ASSERT_NE(at, std::string::npos) << refused.err;
+  const std::string named = refused.err.substr(at + 15, refused.err.find(' ', at + 15) - at - 15);
+  const int mebibytes = std::stoi(named) + 1;  // a page more or less from run to run
+  const Outcome run = sluice(with(std::to_string(mebibytes) + "M"));
+  ASSERT_EQ(run.code, 0) << run.err;
+  const Json report = Json::parse(run.out);
+  EXPECT_LE(int64_t(report["memory"]["peak_rss_bytes"]), int64_t{mebibytes} << 20);
+  const Outcome roomy = sluice(with("1G"));
+  EXPECT_EQ(Json::parse(roomy.out)["token_ids"], report["token_ids"]);
+}
+
+TEST(CommandLine, WhatDoesNotFitTheContextIsRefused) {
+  SLUICE_REQUIRE_SHARED();
+  expect_refused({"run", stories(), "Once upon a time", "-n", "600"}, 1, "--ctx");
+  const Outcome longer = sluice({"run", stories(), "Once", "-n", "2", "--ctx", "1024", "--temp", "0"});
+  EXPECT_EQ(longer.code, 0);
+  EXPECT_NE(longer.err.find("trained for"), std::string::npos);
+}
+
+TEST(CommandLine, TokensGoThereAndBack) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const Json golden = stories_golden();
+  for (const Json& one : golden["encode_cases"]) {
+    const std::string text = one["text"];
+    const Outcome outcome = sluice({"tokenize", stories(), "--text", text, "--json"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_EQ(Json::parse(outcome.out), one["ids"]) << text;
+  }
+  const std::string story = "Once upon a time, there was a caf\u00e9.\n\nThe end.";
+  const Outcome file = sluice({"tokenize", demo(), "--file", scratch.write("story", story), "--json"});
+  EXPECT_EQ(sluice({"detokenize", demo(), "--ids", scratch.write("ids", file.out)}).out, story);
+  EXPECT_EQ(sluice({"detokenize", demo()}, file.out).out, story);
+  EXPECT_EQ(Json::parse(sluice({"tokenize", demo(), "--text", "a", "--bos", "--json"}).out)[0], 4093);
+  expect_refused({"detokenize", demo(), "999999"}, 1, "vocabulary");
+}
+
+TEST(CommandLine, TemplatesRenderExactly) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const std::string context = scratch.write(
+      "context.json",
+      R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": "you"}]})");
+  EXPECT_EQ(sluice({"template", demo(), "--context", context}).out, "<|endoftext|>Hi\nyou");
+  const std::string source =
+      scratch.write("t.jinja", "{{ strftime_now('%Y-%m-%d %H') }} {{ messages|length }}");
+  const Outcome outcome =
+      sluice({"template", "--template", source, "--context", context, "--now", "2025-07-10T12:00:00"});
+  EXPECT_EQ(outcome.out, "2025-07-10 12 2");
+}
+
+TEST(CommandLine, LogitsAndRoutesAreTheGoldens) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const std::string model = test::shared_path("data/derived/moe/tiny-qwen3-moe");
+  const Json expected = Json::parse(test::read_file(model + "/expected.json"));
+  const Outcome outcome = sluice(
+      {"logits", model, "--ids", scratch.write("ids.json", expected["tokens"].dump()), "--out",
+       scratch / "logits.f32", "--routes", scratch / "routes.json", "--kv", "f32", "--activations", "f32"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::string bytes = test::read_file(scratch / "logits.f32");
+  const size_t n_tokens = expected["tokens"].size();
+  const size_t vocab = expected["logits"][0].size();
+  ASSERT_EQ(bytes.size(), n_tokens * vocab * sizeof(float));
+  std::vector<float> logits(n_tokens * vocab);
+  std::memcpy(logits.data(), bytes.data(), bytes.size());
+  for (size_t t = 0; t < n_tokens; ++t)
+    for (size_t i = 0; i < vocab; ++i)
+      ASSERT_NEAR(logits[t * vocab + i], double(expected["logits"][t][i]), 1e-3) << t << ", " << i;
+  const Json routes = Json::parse(test::read_file(scratch / "routes.json"));
+  EXPECT_EQ(routes[1], Json::array());  // a dense layer
+  for (const size_t layer : {0, 2}) {
+    ASSERT_EQ(routes[layer].size(), n_tokens);
+    for (size_t t = 0; t < n_tokens; ++t)
+      for (size_t k = 0; k < 3; ++k)
+        EXPECT_EQ(routes[layer][t][k], expected["routes"][t][layer][k][0]) << layer << ", " << t;
+  }
+}
+
+TEST(CommandLine, PerplexityFollowsBothProtocols) {
+  SLUICE_REQUIRE_SHARED();
+  const Outcome split =
+      sluice({"perplexity", stories(), "--file", test::shared_path("data/text/tinystories-v2-2MiB.txt"),
+              "--ctx", "512", "--split", "<|endoftext|>", "--skip", "1", "--max-docs", "40", "--json"});
+  ASSERT_EQ(split.code, 0) << split.err;
+  const Json report = Json::parse(split.out);
+  const Json golden = stories_golden()["ppl"];
+  EXPECT_EQ(report["tokens"], golden["tokens"]);
+  EXPECT_NEAR(double(report["nll_per_token"]), double(golden["mean_nll"]), 5e-4);
+  EXPECT_NEAR(double(report["perplexity"]), double(golden["ppl"]), 2e-3);
+
+  const Outcome windows = sluice({"perplexity", demo(), "--file", demo() + "/eval/stories.valid.txt", "--ctx",
+                                  "256", "--max-tokens", "8192", "--json"});
+  ASSERT_EQ(windows.code, 0) << windows.err;
+  EXPECT_EQ(Json::parse(windows.out)["tokens"], 7936);
+  EXPECT_NEAR(double(Json::parse(windows.out)["nll_per_token"]), 2.638, 1e-3);
+}
+
+TEST(CommandLine, InspectTellsWithoutReadingWeights) {
+  SLUICE_REQUIRE_SHARED();
+  const Outcome outcome = sluice({"inspect", demo(), "--json", "--tensors"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  EXPECT_EQ(report["architecture"], "qwen3_moe");
+  EXPECT_EQ(report["experts"], 32);
+  EXPECT_EQ(report["kv_bytes_per_token"], 6 * 2 * 64 * 2);
+  EXPECT_EQ(report["encodings"][0]["name"], "bf16");
+  EXPECT_EQ(report["encodings"][0]["bits_per_weight"], 16.0);
+  EXPECT_GT(report["tensors"].size(), 500U);
+  EXPECT_LT(int64_t(report["minimum_ram_bytes"]), int64_t(report["resident_ram_bytes"]));
+  for (const Json& budget : report["budgets"]) {
+    if (!budget["fits"]) continue;
+    const int64_t parts = int64_t(budget["weight_bytes"]) + int64_t(budget["kv_bytes"]) +
+                          int64_t(budget["scratch_bytes"]) + int64_t(budget["process_bytes"]);
+    EXPECT_LE(parts, int64_t(budget["ram_bytes"])) << budget["name"];
+  }
+  EXPECT_NE(sluice({"inspect", stories()}).out.find("llama"), std::string::npos);
+}
+
+TEST(CommandLine, BenchReportsWhatItMeasured) {
+  SLUICE_REQUIRE_SHARED();
+  const Outcome outcome = sluice(
+      {"bench", demo(), "-p", "32", "-n", "8", "-r", "2", "--weights", "30%", "--ram", "256M", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  for (const char* key : {"decode_tok_s", "prefill_tok_s"}) {
+    EXPECT_GT(double(report[key]["min"]), 0) << key;
+    EXPECT_LE(double(report[key]["min"]), double(report[key]["median"])) << key;
+    EXPECT_LE(double(report[key]["median"]), double(report[key]["max"])) << key;
+  }
+  EXPECT_GT(double(report["peaks"]["memory_bytes_s"]), 1e8);
+  EXPECT_GT(double(report["peaks"]["int8_operations_s"]), 1e8);
+  EXPECT_GT(double(report["bytes_per_token"]["ssd_counted"]), 0);
+  // No eviction can read less than the best possible one.
+  EXPECT_LE(double(report["bytes_per_token"]["ssd_forced_by_budget"]),
+            double(report["bytes_per_token"]["ssd_counted"]));
+  EXPECT_GT(double(report["decode_limit"]["fraction"]), 0);
+}
+
+TEST(CommandLine, ChatWithoutATerminalReadsLines) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const std::string file = scratch / "talk.json";
+  const Outcome outcome = sluice({"chat", demo(), "--temp", "0", "-n", "8", "--system", "Stories."},
+                                 "Once upon\n/set temp 0.5\n/set nonsense 1\n/save " + file +
+                                     "\n/stats\n/help\n/clear\n/load " + file + "\n/nothing\n/bye\nnever\n");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const Json talk = Json::parse(test::read_file(file));
+  EXPECT_EQ(talk["system"], "Stories.");
+  ASSERT_EQ(talk["messages"].size(), 2U);
+  EXPECT_EQ(talk["messages"][0]["content"], "Once upon");
+  EXPECT_EQ(outcome.out.rfind(std::string(talk["messages"][1]["content"]) + "\n", 0), 0U) << outcome.out;
+  EXPECT_NE(outcome.out.find("tok/s"), std::string::npos);
+  EXPECT_NE(outcome.out.find("/save NAME"), std::string::npos);
+  EXPECT_NE(outcome.err.find("nonsense"), std::string::npos);
+  EXPECT_NE(outcome.err.find("/nothing"), std::string::npos);
+  EXPECT_EQ(outcome.out.find("\x1b"), std::string::npos);  // no escape sequences into files
+}
+
+TEST(CommandLine, ChatTakesMessagesOfSeveralLines) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const std::string file = scratch / "talk.json";
+  const Outcome outcome = sluice({"chat", demo(), "-n", "2"}, "\"\"\"one\ntwo\"\"\"\n/save " + file + "\n");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(Json::parse(test::read_file(file))["messages"][0]["content"], "one\ntwo");
+}
+
+// A run that would go on for long, and what it makes of signals and closed pipes.
+class Endless {
+ public:
+  Endless() {
+    int out[2];
+    if (pipe(out) != 0) throw std::runtime_error("no pipe");
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    fcntl(out[0], F_SETFD, FD_CLOEXEC);
+    child_ =
+        start({"run", demo(), "Once", "--ctx", "200000", "--ignore-eos", "--ram", "2G"}, null, out[1], null);
+    close(out[1]);
+    close(null);
+    read_end_ = out[0];
+    char byte = 0;
+    if (read(read_end_, &byte, 1) != 1) throw std::runtime_error("no output");
+  }
+  ~Endless() {
+    if (child_ > 0) kill(child_, SIGKILL);
+    if (read_end_ >= 0) close(read_end_);
+  }
+  void interrupt() const { kill(child_, SIGINT); }
+  void close_pipe() { close(std::exchange(read_end_, -1)); }
+  int wait() {
+    std::thread drain;
+    if (read_end_ >= 0)
+      drain = std::thread([fd = read_end_] {
+        char buffer[4096];
+        while (read(fd, buffer, sizeof buffer) > 0) continue;
+      });
+    const int code = exit_code(std::exchange(child_, -1));
+    if (drain.joinable()) drain.join();
+    return code;
+  }
+
+ private:
+  pid_t child_ = -1;
+  int read_end_ = -1;
+};
+
+TEST(CommandLine, AnInterruptStopsWith130) {
+  SLUICE_REQUIRE_SHARED();
+  Endless run;
+  run.interrupt();
+  EXPECT_EQ(run.wait(), 130);
+}
+
+TEST(CommandLine, AClosedPipeEndsTheRunQuietly) {
+  SLUICE_REQUIRE_SHARED();
+  Endless run;
+  run.close_pipe();
+  EXPECT_EQ(run.wait(), 1);
+}
+
+TEST(CommandLine, AFullDiskIsAnError) {
+  SLUICE_REQUIRE_SHARED();
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "skipped: no /dev/full";
+  const Scratch scratch;
+  const int full = open("/dev/full", O_WRONLY);
+  const int null = open("/dev/null", O_RDONLY);
+  const int err = open((scratch / "err").c_str(), O_CREAT | O_WRONLY, 0600);
+  EXPECT_EQ(exit_code(start({"tokenize", demo(), "--text", "x", "--json"}, null, full, err)), 1);
+  for (const int fd : {full, null, err}) close(fd);
+  EXPECT_NE(test::read_file(scratch / "err").find("No space left"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sluice
