@@ -118,8 +118,7 @@ std::vector<EncodingShare> Model::encodings() const {
 StoreStats Model::plan(uint64_t weight_bytes) const {
   StoreOptions options = impl_->options.store;
   options.weight_bytes = weight_bytes;
-  MemoryBudget unlimited(UINT64_MAX);
-  return WeightStore(impl_->bound.files, impl_->bound.units, options, unlimited).stats();
+  return planned_stats(impl_->bound.units, options);
 }
 
 void Model::set_max_batch_tokens(int64_t n) {

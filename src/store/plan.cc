@@ -1,10 +1,12 @@
 #include "store/plan.h"
 
 #include <algorithm>
+#include <cinttypes>
 #include <numeric>
 
 #include "base/align.h"
 #include "base/check.h"
+#include "base/error.h"
 #include "store/layout.h"
 
 namespace sluice {
@@ -133,10 +135,21 @@ StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass)
   StoreNeeds needs;
   needs.all = packed.all();
   needs.minimum = std::min(needs.all, least_total(paged));
-  needs.one_token =
-      std::min(needs.all, round_up(paged.streamed, kPageBytes) + least_row_ring(any_row(paged)) +
-                              experts_per_pass * round_up(paged.largest_cached, kPageBytes));
+  const uint64_t experts = experts_per_pass * round_up(paged.largest_cached, kPageBytes);
+  needs.one_token = experts == 0 ? needs.minimum
+                                 : std::min(needs.all, round_up(paged.streamed, kPageBytes) +
+                                                           least_row_ring(any_row(paged)) + experts);
   return needs;
+}
+
+void refuse_below_minimum(std::span<const UnitSpec> units, uint64_t weight_bytes) {
+  const uint64_t minimum = store_needs(units, 1).minimum;
+  if (weight_bytes >= minimum) return;
+  constexpr uint64_t kMiB = uint64_t{1} << 20;
+  throw_error(ErrorKind::kNoMemory,
+              "the weights need at least %" PRIu64 " MiB of memory and may have %" PRIu64
+              " MiB: raise --weights or --ram",
+              div_up(minimum, kMiB), weight_bytes / kMiB);
 }
 
 StoreStats StorePlan::gauges() const {
@@ -149,6 +162,7 @@ StoreStats StorePlan::gauges() const {
 }
 
 StoreStats planned_stats(std::span<const UnitSpec> units, const StoreOptions& options) {
+  refuse_below_minimum(units, options.weight_bytes);
   const bool packed =
       options.io == IoChoice::kBuffered || fits_whole(units, IoMode::kBuffered, options.weight_bytes);
   const IoMode mode = packed ? IoMode::kBuffered : IoMode::kDirect;

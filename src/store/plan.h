@@ -27,6 +27,9 @@ struct StorePlan {
   uint64_t total() const { return pinned_room + cache_room + stream_room + row_room; }
 };
 
+// Throws Error(kNoMemory), naming the minimum, if it is more than `weight_bytes`.
+void refuse_below_minimum(std::span<const UnitSpec> units, uint64_t weight_bytes);
+
 // True if every unit can be pinned.
 bool fits_whole(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_bytes);
 

@@ -37,8 +37,6 @@ void check_units(std::span<const UnitSpec> units, std::span<const std::shared_pt
   }
 }
 
-uint64_t mebibytes_up(uint64_t bytes) { return div_up(bytes, uint64_t{1} << 20); }
-
 }  // namespace
 
 Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> units,
@@ -48,14 +46,7 @@ Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> un
   check_units(units, setup.files);
 
   const uint64_t bytes = std::min(options.weight_bytes, budget.free());
-  const StoreNeeds needs = store_needs(units, 1);
-  if (bytes < needs.minimum) {
-    throw_error(ErrorKind::kNoMemory,
-                "the weights need at least %" PRIu64 " MiB of memory and may have %" PRIu64
-                " MiB: raise --weights or --ram",
-                mebibytes_up(needs.minimum), bytes >> 20);
-  }
-
+  refuse_below_minimum(units, bytes);
   setup.plan = plan_store(units, IoMode::kBuffered, bytes, depth);
   const uint64_t reread = setup.plan.reread_bytes;
   bool direct = options.io == IoChoice::kDirect;

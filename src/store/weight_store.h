@@ -144,12 +144,13 @@ struct StoreOptions {
 struct StoreNeeds {
   uint64_t all = 0;        // everything resident
   uint64_t minimum = 0;    // the least weight_bytes that a store accepts: rings plus one expert
-  uint64_t one_token = 0;  // the dense part plus `experts_per_pass` experts: below it slots cannot hit
+  uint64_t one_token = 0;  // the dense part plus `experts_per_pass` experts: below it slots cannot hit.
+                           // The minimum if there are no experts.
 };
 StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass);
 
-// The gauges of a store with these options, without opening or allocating anything. Precondition:
-// options.weight_bytes >= minimum. IoChoice::kAuto counts as kDirect, which has the least room.
+// The gauges of a store with these options, without opening or allocating anything. Throws Error(kNoMemory)
+// below the minimum, as the store does. IoChoice::kAuto counts as kDirect, which has the least room.
 StoreStats planned_stats(std::span<const UnitSpec> units, const StoreOptions& options);
 
 // One caller thread; a thread of its own does the reading.
