@@ -152,7 +152,13 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   if (text.tokenizer && static_cast<int64_t>(text.tokenizer->vocab_size()) > info.vocab)
     warnings.push_back(format_string("the tokenizer has %zu tokens, the model only %lld",
                                      text.tokenizer->vocab_size(), static_cast<long long>(info.vocab)));
+  measure_process();
+}
+
+void Engine::Impl::measure_process() {
   trim_malloc();
+  process_bytes = resident_bytes();
+  process_peak_bytes = peak_resident_bytes();
 }
 
 MemoryRequest Engine::Impl::memory_request(uint64_t ram, int64_t reserve_tokens) const {
@@ -163,9 +169,9 @@ MemoryRequest Engine::Impl::memory_request(uint64_t ram, int64_t reserve_tokens)
   const int64_t rows = std::max(options.n_sequences, options.logit_rows);
   MemoryRequest request;
   request.ram_bytes = ram;
-  request.process_bytes = resident_bytes();
+  request.process_bytes = process_bytes;
   request.margin_bytes = margin_bytes(pool->size());
-  request.peak_bytes = peak_resident_bytes();
+  request.peak_bytes = process_peak_bytes;
   request.kv_bytes = held * needs.kv_bytes_per_token * static_cast<uint64_t>(options.n_sequences);
   request.weights = needs.weights;
   request.weight_limit = parse_weights(options.weights, needs.weights);
@@ -180,7 +186,8 @@ MemoryRequest Engine::Impl::memory_request(uint64_t ram, int64_t reserve_tokens)
 void Engine::Impl::load(int64_t reserve_tokens, const Progress& progress) {
   SLUICE_CHECK(!loaded);
   const double start = monotonic_seconds();
-  ram_bytes = parse_ram(options.ram, memory_info(), resident_bytes());
+  measure_process();
+  ram_bytes = parse_ram(options.ram, memory_info(), process_bytes);
   const MemoryRequest request = memory_request(ram_bytes, reserve_tokens);
   const MemoryPlan plan = plan_memory(request);
   if (!plan.fits) {
@@ -189,11 +196,11 @@ void Engine::Impl::load(int64_t reserve_tokens, const Progress& progress) {
                 "program and scratch the rest), and %s to keep everything in memory",
                 options.ram.c_str(), format_bytes(ram_bytes).c_str(), mebibytes(plan.smallest_ram).c_str(),
                 format_bytes(request.weights.minimum).c_str(), format_bytes(request.kv_bytes).c_str(),
-                mebibytes(plan.smallest_ram - request.weights.minimum + request.weights.all).c_str());
+                mebibytes(plan.comfortable_ram).c_str());
   }
   chunk = plan.chunk;
   logit_rows = std::clamp<int64_t>(options.logit_rows, 1, chunk);
-  if (plan.weight_bytes < request.weights.one_token)
+  if (info.n_experts > 0 && plan.weight_bytes < request.weights.one_token)
     warnings.push_back(format_string(
         "%s for weights hold less than the experts of one token (%s): the expert cache cannot hit",
         format_bytes(plan.weight_bytes).c_str(), format_bytes(request.weights.one_token).c_str()));
@@ -302,8 +309,8 @@ MemoryOutlook Engine::outlook(uint64_t ram_bytes, int64_t reserve_tokens) const 
   MemoryOutlook outlook;
   outlook.ram_bytes = ram_bytes;
   outlook.smallest_ram = plan.smallest_ram;
-  outlook.one_token_ram = plan.smallest_ram - request.weights.minimum + request.weights.one_token;
-  outlook.comfortable_ram = plan.smallest_ram - request.weights.minimum + request.weights.all;
+  outlook.one_token_ram = plan.one_token_ram;
+  outlook.comfortable_ram = plan.comfortable_ram;
   outlook.fits = plan.fits;
   if (!plan.fits) return outlook;
   const StoreStats store = impl_->model->plan(plan.weight_bytes);

@@ -22,6 +22,7 @@ namespace sluice {
 struct Engine::Impl {
   explicit Impl(const EngineOptions& engine_options);
 
+  void measure_process();
   MemoryRequest memory_request(uint64_t ram_bytes, int64_t reserve_tokens) const;
   void load(int64_t reserve_tokens, const Progress& progress);
   size_t step(std::span<Session* const> sessions);
@@ -37,9 +38,11 @@ struct Engine::Impl {
   SessionContext session_context;
   std::vector<std::string> warnings;
 
-  uint64_t ram_bytes = 0;  // --ram as understood
-  int64_t chunk = 0;       // rows of one pass
-  int64_t logit_rows = 1;  // rows of one session that wants the logits of its prompt
+  uint64_t process_bytes = 0;       // resident before the model is loaded, by measure_process()
+  uint64_t process_peak_bytes = 0;  // the most until then
+  uint64_t ram_bytes = 0;           // --ram as understood
+  int64_t chunk = 0;                // rows of one pass
+  int64_t logit_rows = 1;           // rows of one session that wants the logits of its prompt
   bool loaded = false;
 
   size_t turn = 0;  // which session is first when not all fit a pass

@@ -14,41 +14,41 @@ constexpr uint64_t kGiB = uint64_t{1} << 30;
 
 // Descending. Below 8 rows a pass over the weights serves too few tokens to be worth planning for.
 constexpr std::array<int64_t, 7> kChunks = {512, 256, 128, 64, 32, 16, 8};
-
-uint64_t add_capped(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
-uint64_t subtract_floored(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+constexpr int64_t kGoodChunk = 128;  // not worth pushing weights out for more
 
 }  // namespace
 
 MemoryPlan plan_memory(const MemoryRequest& request) {
-  const uint64_t fixed =
-      add_capped(add_capped(request.process_bytes, request.margin_bytes), request.kv_bytes);
-  const int64_t smallest_chunk = request.chunk > 0 ? request.chunk : kChunks.back();
-  const uint64_t least =
-      std::max(request.peak_bytes,
-               add_capped(add_capped(fixed, request.scratch_bytes(smallest_chunk)), request.weights.minimum));
+  const uint64_t fixed = request.process_bytes + request.margin_bytes + request.kv_bytes;
+  const auto ram_for = [&](int64_t chunk, uint64_t weights) {
+    return round_up(std::max(request.peak_bytes, fixed + request.scratch_bytes(chunk) + weights), kMiB);
+  };
+  const StoreNeeds& needs = request.weights;
+  const int64_t smallest = request.chunk > 0 ? request.chunk : kChunks.back();
   MemoryPlan plan;
-  plan.smallest_ram = least > UINT64_MAX - kMiB ? UINT64_MAX : div_up(least, kMiB) * kMiB;
-  if (request.ram_bytes < plan.smallest_ram) return plan;
+  plan.smallest_ram = ram_for(smallest, needs.minimum);
+  plan.one_token_ram = ram_for(smallest, std::max(needs.one_token, needs.minimum));
+  plan.comfortable_ram = ram_for(request.chunk > 0 ? request.chunk : kGoodChunk, needs.all);
+  plan.fits = request.ram_bytes >= plan.smallest_ram;
+  if (!plan.fits) return plan;
 
   const uint64_t room = request.ram_bytes - fixed;  // for scratch and weights
-  const uint64_t useful = std::min(request.weights.all, request.weight_limit);
-  plan.chunk = smallest_chunk;
-  if (request.chunk == 0) {
+  const auto choose = [&](int64_t least_chunk, uint64_t most_scratch, uint64_t weights) {
     for (const int64_t chunk : kChunks) {
       const uint64_t scratch = request.scratch_bytes(chunk);
-      const bool modest =
-          scratch <= request.ram_bytes / 16 && add_capped(scratch, request.weights.minimum) <= room;
-      if (modest || add_capped(scratch, useful) <= room) {
+      if (plan.chunk == 0 && chunk >= least_chunk && scratch <= most_scratch && weights <= room &&
+          scratch <= room - weights)
         plan.chunk = chunk;
-        break;
-      }
     }
-  }
-  plan.fits = true;
+  };
+  plan.chunk = request.chunk;
+  choose(kGoodChunk, UINT64_MAX, std::min(needs.all, request.weight_limit));
+  choose(1, request.ram_bytes / 16, std::max(needs.one_token, needs.minimum));
+  choose(1, request.ram_bytes / 16, needs.minimum);
+  if (plan.chunk == 0) plan.chunk = smallest;
   plan.scratch_bytes = request.scratch_bytes(plan.chunk);
   plan.weight_bytes = std::min(room - plan.scratch_bytes, request.weight_limit);
-  plan.budget_bytes = add_capped(room, request.kv_bytes);
+  plan.budget_bytes = room + request.kv_bytes;
   return plan;
 }
 
@@ -58,7 +58,7 @@ uint64_t parse_ram(const std::string& text, const MemoryInfo& machine, uint64_t 
   if (text != "auto") return parse_bytes_or_percent(text, machine.ceiling(), "--ram");
   const uint64_t spare = machine.spare();
   const uint64_t for_others = std::min(kGiB, spare / 4);
-  return std::min(machine.ceiling() / 10 * 9, add_capped(process_bytes, subtract_floored(spare, for_others)));
+  return std::min(machine.ceiling() / 10 * 9, process_bytes + spare - for_others);
 }
 
 uint64_t parse_weights(const std::string& text, const StoreNeeds& needs) {

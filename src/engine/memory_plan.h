@@ -24,16 +24,19 @@ struct MemoryRequest {
 };
 
 struct MemoryPlan {
-  bool fits = false;           // the rest is 0 otherwise, but for smallest_ram
-  int64_t chunk = 0;           // tokens per forward pass
-  uint64_t scratch_bytes = 0;  // for that chunk
-  uint64_t weight_bytes = 0;   // for the store
-  uint64_t budget_bytes = 0;   // for weights, KV cache and scratch together
-  uint64_t smallest_ram = 0;   // the least that fits, in whole MiB
+  bool fits = false;             // the rest is 0 otherwise, but for the last three
+  int64_t chunk = 0;             // tokens per forward pass
+  uint64_t scratch_bytes = 0;    // for that chunk
+  uint64_t weight_bytes = 0;     // for the store
+  uint64_t budget_bytes = 0;     // for weights, KV cache and scratch together
+  uint64_t one_token_ram = 0;    // the least with room for one token's experts
+  uint64_t comfortable_ram = 0;  // the least that keeps all weights, with a good chunk
+  uint64_t smallest_ram = 0;     // the least that fits, in whole MiB
 };
 
-// The largest chunk whose scratch leaves all weights resident; where they cannot be, the largest one that
-// takes at most a sixteenth of the budget, or the smallest that fits.
+// The largest good chunk that leaves all weights resident; where they cannot be, the largest one whose
+// scratch takes at most a sixteenth of the budget and leaves room for one token's experts, or else for the
+// minimum; or else the smallest.
 MemoryPlan plan_memory(const MemoryRequest& request);
 
 // What the process grows by after planning without an account: stacks, code and tables that are touched for

@@ -31,7 +31,7 @@ TEST(MemoryPlan, EverythingResidentWithTheLargestChunk) {
 }
 
 TEST(MemoryPlan, TheSmallestThatIsNamedFitsAndOneByteLessDoesNot) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     MemoryRequest request = request_of(0);
     request.process_bytes = *rc::gen::inRange<uint64_t>(0, 100 * kMiB);
     request.kv_bytes = *rc::gen::inRange<uint64_t>(0, 2 * kGiB);
@@ -45,11 +45,20 @@ TEST(MemoryPlan, TheSmallestThatIsNamedFitsAndOneByteLessDoesNot) {
     RC_ASSERT(plan.weight_bytes >= request.weights.minimum);
     request.ram_bytes = smallest - 1;
     RC_ASSERT(!plan_memory(request).fits);
-  });
+  }));
+}
+
+TEST(MemoryPlan, TheComfortableAndTheOneTokenBudgetHoldWhatTheySay) {
+  MemoryRequest request = request_of(0);
+  const MemoryPlan named = plan_memory(request);
+  request.ram_bytes = named.comfortable_ram;
+  EXPECT_GE(plan_memory(request).weight_bytes, request.weights.all);
+  request.ram_bytes = named.one_token_ram;
+  EXPECT_GE(plan_memory(request).weight_bytes, request.weights.one_token);
 }
 
 TEST(MemoryPlan, ThePartsNeverExceedTheWhole) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     MemoryRequest request = request_of(*rc::gen::inRange<uint64_t>(0, 8 * kGiB));
     request.weight_limit = *rc::gen::element<uint64_t>(UINT64_MAX, 1 * kGiB);
     const MemoryPlan plan = plan_memory(request);
@@ -59,7 +68,7 @@ TEST(MemoryPlan, ThePartsNeverExceedTheWhole) {
               request.ram_bytes);
     RC_ASSERT(plan.budget_bytes + request.process_bytes + request.margin_bytes == request.ram_bytes);
     RC_ASSERT(plan.weight_bytes <= request.weight_limit);
-  });
+  }));
 }
 
 TEST(MemoryPlan, ATightBudgetGetsASmallerChunk) {

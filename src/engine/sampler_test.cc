@@ -125,17 +125,17 @@ TEST(Sampler, RefusesLogitsWithoutACandidate) {
 }
 
 TEST(Sampler, OneTopKIsGreedy) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     const std::vector<float> logits = random_logits();
     SamplerOptions options = plain();
     options.top_k = 1;
     options.temperature = 3;
     RC_ASSERT(Sampler(options).sample(logits, {}, *rc::gen::arbitrary<uint64_t>()) == ranked(logits).front());
-  });
+  }));
 }
 
 TEST(Sampler, DrawsOnlyWhatTheDefinitionsKeep) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     const std::vector<float> logits = random_logits();
     SamplerOptions options = plain();
     options.temperature = 1.5F;
@@ -145,11 +145,11 @@ TEST(Sampler, DrawsOnlyWhatTheDefinitionsKeep) {
     options.typical_p = *rc::gen::element(1.0F, 0.9031F, 0.41F);
     const std::set<int32_t> allowed = brute_force(logits, options);
     for (const auto& [id, count] : draws(logits, options, 200)) RC_ASSERT(allowed.count(id) == 1);
-  });
+  }));
 }
 
 TEST(Sampler, DrawsEverythingThatTheDefinitionsKeep) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     const std::vector<float> logits = random_logits(2, 12);
     SamplerOptions options = plain();
     options.temperature = 100;  // nearly uniform over what is kept
@@ -159,7 +159,7 @@ TEST(Sampler, DrawsEverythingThatTheDefinitionsKeep) {
     options.typical_p = *rc::gen::element(1.0F, 0.9031F);
     const std::map<int32_t, int> seen = draws(logits, options, 600);
     RC_ASSERT(seen.size() == brute_force(logits, options).size());
-  });
+  }));
 }
 
 TEST(Sampler, TiesAtTheEdgeOfTopKGoToTheLowerId) {
@@ -187,7 +187,7 @@ TEST(Sampler, FrequenciesFollowTheTemperedSoftmax) {
 }
 
 TEST(Sampler, TheSameCounterGivesTheSameTokenWhateverCameBefore) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     const std::vector<float> logits = random_logits(50, 400);
     SamplerOptions options;
     options.seed = *rc::gen::arbitrary<uint64_t>();
@@ -195,7 +195,7 @@ TEST(Sampler, TheSameCounterGivesTheSameTokenWhateverCameBefore) {
     Sampler used(options);
     for (uint64_t i = 0; i < 5; ++i) used.sample(random_logits(1, 900), {}, i);
     RC_ASSERT(used.sample(logits, {}, counter) == Sampler(options).sample(logits, {}, counter));
-  });
+  }));
 }
 
 TEST(Sampler, SeedsGiveDifferentDraws) {
@@ -210,7 +210,7 @@ TEST(Sampler, SeedsGiveDifferentDraws) {
 }
 
 TEST(Sampler, PenaltiesFollowTheirDefinitions) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     const std::vector<float> logits = random_logits(8, 40);
     const auto history =
         *rc::gen::container<std::vector<int32_t>>(rc::gen::inRange(0, static_cast<int>(logits.size())));
@@ -235,7 +235,7 @@ TEST(Sampler, PenaltiesFollowTheirDefinitions) {
       x = x - options.presence_penalty - options.frequency_penalty * static_cast<float>(found->second);
     }
     RC_ASSERT(Sampler(options).sample(logits, history, 0) == ranked(expected).front());
-  });
+  }));
 }
 
 TEST(Sampler, BiasForbidsAndForces) {
