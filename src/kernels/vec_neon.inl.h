@@ -71,7 +71,8 @@ SLUICE_INLINE I spread_fields(I v) {
   const I all = i_shr<kShift>(v);
   const I pairs = i_or(i_and(all, i_set(kTwo)), i_and(i_shl<16 - 2 * kBits>(all), i_set(kTwo << 16)));
   if constexpr (kBits <= 4) return i_and(i_or(pairs, i_shl<8 - kBits>(pairs)), i_set(kOne * 0x01010101u));
-  return i_or(i_and(pairs, i_set(kOne * 0x00010001u)), i_and(i_shl<8 - kBits>(pairs), i_set(kOne * 0x01000100u)));
+  return i_or(i_and(pairs, i_set(kOne * 0x00010001u)),
+              i_and(i_shl<8 - kBits>(pairs), i_set(kOne * 0x01000100u)));
 }
 
 SLUICE_INLINE I dot_narrow(I acc, I weight, I input) {
