@@ -77,18 +77,6 @@ void read_rope(const ConfigReader& config, ModelSpec& spec) {
   }
 }
 
-void read_windows(const ConfigReader& config, ModelSpec& spec) {
-  const int64_t window = config.integer({"sliding_window", "attention.sliding_window"}).value_or(0);
-  if (window == 0 || !config.boolean({"use_sliding_window", ""}).value_or(true)) return;
-  const auto types = config.texts({"layer_types", ""});
-  const int64_t first = config.integer({"max_window_layers", ""}).value_or(0);
-  for (int64_t l = 0; l < spec.n_layers; ++l) {
-    const size_t i = static_cast<size_t>(l);
-    const bool sliding = types ? i < types->size() && (*types)[i] == "sliding_attention" : l >= first;
-    if (sliding) spec.layers[i].window = window;
-  }
-}
-
 }  // namespace
 
 ConfigReader::ConfigReader(const Checkpoint& checkpoint, std::string gguf_prefix)
@@ -242,7 +230,24 @@ void read_common(const ConfigReader& config, ModelSpec& spec) {
   }
   spec.layers.assign(static_cast<size_t>(spec.n_layers), LayerSpec{});
   read_rope(config, spec);
-  read_windows(config, spec);
+}
+
+void read_windows(const ConfigReader& config, int64_t first_layer, ModelSpec& spec) {
+  const int64_t window = config.integer({"sliding_window", "attention.sliding_window"}).value_or(0);
+  const auto types = config.texts({"layer_types", ""});
+  for (int64_t l = 0; l < spec.n_layers; ++l) {
+    const size_t i = static_cast<size_t>(l);
+    const bool sliding = types ? i < types->size() && (*types)[i] == "sliding_attention" : l >= first_layer;
+    if (sliding) spec.layers[i].window = window;
+  }
+}
+
+void read_qwen_windows(const ConfigReader& config, ModelSpec& spec) {
+  if (config.is_gguf()) {
+    read_windows(config, 0, spec);
+  } else if (config.boolean({"use_sliding_window", ""}).value_or(false)) {
+    read_windows(config, config.integer({"max_window_layers", ""}).value_or(28), spec);
+  }
 }
 
 void read_experts(const ConfigReader& config, ConfigKey width, ModelSpec& spec) {

@@ -54,8 +54,15 @@ class ConfigReader {
   std::string prefix_;
 };
 
-// Sizes, norm, RoPE and windows that all architectures spell alike.
+// Sizes, norm and RoPE, which all architectures spell alike.
 void read_common(const ConfigReader& config, ModelSpec& spec);
+
+// The sliding window, in the layers that `layer_types` names or else from `first_layer` upwards.
+void read_windows(const ConfigReader& config, int64_t first_layer, ModelSpec& spec);
+
+// The Qwens' config.json names a window even where none is used: use_sliding_window (absent: no) decides, and
+// max_window_layers (absent: 28) says where it begins.
+void read_qwen_windows(const ConfigReader& config, ModelSpec& spec);
 
 // n_experts, n_experts_per_token, expert_width (from `width`).
 void read_experts(const ConfigReader& config, ConfigKey width, ModelSpec& spec);

@@ -175,7 +175,13 @@ nlohmann::ordered_json write_hf_config(const ArchSpec& arch, const ModelSpec& sp
     if (arch.name == "qwen3_moe") config["moe_intermediate_size"] = spec.expert_width;
     if (arch.name != "mixtral") config["norm_topk_prob"] = spec.router == RouterKind::kSoftmaxTopKNorm;
   }
-  if (spec.layers[0].window > 0) config["sliding_window"] = spec.layers[0].window;
+  if (spec.layers[0].window > 0) {
+    config["sliding_window"] = spec.layers[0].window;
+    if (arch.name.starts_with("qwen")) {
+      config["use_sliding_window"] = true;
+      config["max_window_layers"] = 0;
+    }
+  }
   if (spec.clip_qkv > 0) config["clip_qkv"] = spec.clip_qkv;
   return config;
 }

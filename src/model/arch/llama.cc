@@ -9,6 +9,7 @@ namespace {
 void configure(const ConfigReader& config, ModelSpec& spec) {
   if (!config.is_gguf()) return;
   spec.rope.style = RopeStyle::kPairs;
+  read_windows(config, 0, spec);
   if (config.integer({"", "expert_count"}).value_or(0) > 0) {
     read_experts(config, {"", "feed_forward_length"}, spec);
     spec.router = RouterKind::kSoftmaxTopKNorm;

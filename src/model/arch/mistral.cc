@@ -6,6 +6,8 @@
 namespace sluice {
 
 const ArchSpec kMistral = {
-    "mistral", "MistralForCausalLM", "", &kHfNames, nullptr, [](const ConfigReader&, ModelSpec&) {}};
+    "mistral", "MistralForCausalLM",
+    "",        &kHfNames,
+    nullptr,   [](const ConfigReader& config, ModelSpec& spec) { read_windows(config, 0, spec); }};
 
 }  // namespace sluice

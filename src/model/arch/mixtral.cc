@@ -22,6 +22,7 @@ constexpr TensorNames kNames = names();
 void configure(const ConfigReader& config, ModelSpec& spec) {
   read_experts(config, {"intermediate_size", ""}, spec);
   spec.router = RouterKind::kSoftmaxTopKNorm;
+  read_windows(config, 0, spec);
 }
 
 }  // namespace

@@ -4,8 +4,15 @@
 
 namespace sluice {
 
-const ArchSpec kQwen2 = {"qwen2",     "Qwen2ForCausalLM",
-                         "qwen2",     &kHfNames,
-                         &kGgufNames, [](const ConfigReader&, ModelSpec& spec) { spec.qkv_bias = true; }};
+namespace {
+
+void configure(const ConfigReader& config, ModelSpec& spec) {
+  spec.qkv_bias = true;
+  read_qwen_windows(config, spec);
+}
+
+}  // namespace
+
+const ArchSpec kQwen2 = {"qwen2", "Qwen2ForCausalLM", "qwen2", &kHfNames, &kGgufNames, configure};
 
 }  // namespace sluice

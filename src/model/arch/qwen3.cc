@@ -4,9 +4,15 @@
 
 namespace sluice {
 
-const ArchSpec kQwen3 = {
-    "qwen3",     "Qwen3ForCausalLM",
-    "qwen3",     &kHfNames,
-    &kGgufNames, [](const ConfigReader&, ModelSpec& spec) { spec.qk_norm = QkNorm::kPerHead; }};
+namespace {
+
+void configure(const ConfigReader& config, ModelSpec& spec) {
+  spec.qk_norm = QkNorm::kPerHead;
+  read_qwen_windows(config, spec);
+}
+
+}  // namespace
+
+const ArchSpec kQwen3 = {"qwen3", "Qwen3ForCausalLM", "qwen3", &kHfNames, &kGgufNames, configure};
 
 }  // namespace sluice

@@ -10,6 +10,7 @@ namespace {
 
 void configure(const ConfigReader& config, ModelSpec& spec) {
   spec.qk_norm = QkNorm::kPerHead;
+  read_qwen_windows(config, spec);
   read_experts(config, {"moe_intermediate_size", "expert_feed_forward_length"}, spec);
   spec.router = config.boolean({"norm_topk_prob", ""}).value_or(config.is_gguf())
                     ? RouterKind::kSoftmaxTopKNorm

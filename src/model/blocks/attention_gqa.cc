@@ -13,22 +13,22 @@ void norm_heads(const Compute& compute, const ModelSpec& spec, float* x, int64_t
   rms_norm(compute, x, cols, weight.data(), spec.norm_eps, x, cols, rows, cols);
 }
 
-// Clips, norms and rotates one row of q and k, and stores k and v in the cache at `position`.
+// Norms, clips and rotates one row of q and k, and stores k and v in the cache at `position`.
 void finish_row(const Compute& compute, const ModelSpec& spec, const LayerWeights& weights, int64_t layer,
                 SequenceState& sequence, int64_t position, int64_t row, ActivationBuffers& b) {
   const int64_t q_width = spec.n_heads * spec.head_dim, kv_width = spec.n_kv_heads * spec.head_dim;
   float* const q = b.q + row * q_width;   // [n_heads, head_dim]
   float* const k = b.k + row * kv_width;  // [n_kv_heads, head_dim]
   float* const v = b.v + row * kv_width;  // [n_kv_heads, head_dim]
+  if (spec.qk_norm != QkNorm::kNone) {
+    norm_heads(compute, spec, q, spec.n_heads, weights.q_norm);
+    norm_heads(compute, spec, k, spec.n_kv_heads, weights.k_norm);
+  }
   if (spec.clip_qkv > 0) {
     const auto clip = [&](float* x, int64_t n) {
       for (int64_t i = 0; i < n; ++i) x[i] = std::clamp(x[i], -spec.clip_qkv, spec.clip_qkv);
     };
     clip(q, q_width), clip(k, kv_width), clip(v, kv_width);
-  }
-  if (spec.qk_norm != QkNorm::kNone) {
-    norm_heads(compute, spec, q, spec.n_heads, weights.q_norm);
-    norm_heads(compute, spec, k, spec.n_kv_heads, weights.k_norm);
   }
   const int64_t half = spec.rope.rotary_dim / 2;
   const float* cosines = b.cosines + row * half;
