@@ -32,8 +32,9 @@ constexpr double kAttentionOutScale = 0.1;
 constexpr double kRouterDeviation = 1.28;
 
 enum class Kind : uint8_t {
-  kOnes,   // norms
-  kZeros,  // biases
+  kNorm,
+  kBias,
+  kRopeFactors,
   kRandom,
   kWritesStream,  // its first row writes residual dimension 0: zero under Zipf routing
   kEmbedding,
@@ -77,7 +78,6 @@ class Forge {
     affine_ = encoding_info(options.encoding).family == Family::kAffine;
     if (affine_) params_ = {options.group, ScaleType::kBF16};
     check_encoding();
-    check_rope();
     list_tensors();
     for (const ForgedTensor& t : tensors_) {
       total_ += tensor_bytes(t);
@@ -112,13 +112,6 @@ class Forge {
     }
   }
 
-  void check_rope() const {
-    if (gguf_ && !gguf_rope_factors(spec_.rope).empty()) {
-      throw_error(ErrorKind::kUnsupported, "%s: forged GGUF files have no RoPE factors; try --family hf",
-                  options_.shape.c_str());
-    }
-  }
-
   const TensorNames& names() const { return gguf_ ? *gguf_arch(arch_).gguf_names : *arch_.hf_names; }
 
   void list_tensors() {
@@ -133,13 +126,13 @@ class Forge {
       tensors_.push_back({tensor_name(pattern, l, 0), kind, 0, rows, cols, encoding, deviation, l});
     };
     const auto norm = [&](std::string_view pattern, int64_t l, int64_t n_values) {
-      add(pattern, l, Kind::kOnes, 0, n_values, 1.0, gguf_ ? Encoding::kF32 : Encoding::kBF16);
+      add(pattern, l, Kind::kNorm, 0, n_values, 1.0, gguf_ ? Encoding::kF32 : Encoding::kBF16);
     };
     const auto matrix = [&](std::string_view pattern, int64_t l, int64_t rows, int64_t cols) {
       add(pattern, l, Kind::kRandom, rows, cols, 1.0 / std::sqrt(static_cast<double>(cols)),
           options_.encoding);
       if (spec_.qkv_bias && (pattern == n.q || pattern == n.k || pattern == n.v)) {
-        tensors_.push_back({tensor_name(pattern, l, 0) + ".bias", Kind::kZeros, 0, 0, rows,
+        tensors_.push_back({tensor_name(pattern, l, 0) + ".bias", Kind::kBias, 0, 0, rows,
                             gguf_ ? Encoding::kF32 : Encoding::kBF16, 0.0, l});
       }
     };
@@ -151,7 +144,8 @@ class Forge {
       matrix(n.k, l, kv, spec_.hidden);
       matrix(n.v, l, kv, spec_.hidden);
       add(n.o, l, Kind::kWritesStream, spec_.hidden, q,
-          kAttentionOutScale / std::sqrt(static_cast<double>(q)), options_.encoding);
+          (options_.varied ? 1.0 : kAttentionOutScale) / std::sqrt(static_cast<double>(q)),
+          options_.encoding);
       if (spec_.qk_norm != QkNorm::kNone) {
         const bool full = spec_.qk_norm == QkNorm::kFull;
         norm(n.q_norm, l, full ? q : spec_.head_dim);
@@ -170,6 +164,8 @@ class Forge {
       add_experts(n, l);
     }
     norm(n.final_norm, 0, spec_.hidden);
+    if (gguf_ && !gguf_rope_factors(spec_.rope).empty())
+      add("rope_freqs", 0, Kind::kRopeFactors, 0, spec_.rope.rotary_dim / 2, 0.0, Encoding::kF32);
     if (!spec_.tied_head) add(n.head, 0, Kind::kRandom, spec_.vocab, spec_.hidden, hidden_deviation, table);
   }
 
@@ -230,11 +226,14 @@ class Forge {
     const uint64_t bytes = plane_row_bytes(t)[plane];
     const auto rows = static_cast<uint64_t>(n_rows(t));
     switch (t.kind) {
-      case Kind::kOnes:
-        write_floats(t, std::vector<float>(static_cast<size_t>(t.cols), 1.0F), sink);
+      case Kind::kNorm:
+        write_floats(t, around(1.0F, t.cols), sink);
         return;
-      case Kind::kZeros:
-        write_floats(t, std::vector<float>(static_cast<size_t>(t.cols), 0.0F), sink);
+      case Kind::kBias:
+        write_floats(t, around(0.0F, t.cols), sink);
+        return;
+      case Kind::kRopeFactors:
+        write_floats(t, gguf_rope_factors(spec_.rope), sink);
         return;
       case Kind::kRouter:
         write_router(t, sink);
@@ -249,6 +248,14 @@ class Forge {
         write_embedding(t, plane, sink);
         return;
     }
+  }
+
+  std::vector<float> around(float mean, int64_t n) {
+    std::vector<float> values(static_cast<size_t>(n), mean);
+    std::normal_distribution<float> normal(mean, 0.3F);
+    if (options_.varied)
+      for (float& v : values) v = normal(random_);
+    return values;
   }
 
   void write_floats(const ForgedTensor& t, const std::vector<float>& values, const Sink& sink) {
@@ -327,7 +334,7 @@ class Forge {
   }
 
   static std::string full_name(const ForgedTensor& t) {
-    return t.kind == Kind::kZeros ? t.name : t.name + ".weight";
+    return t.kind == Kind::kBias ? t.name : t.name + ".weight";
   }
 
   void write_gguf() {

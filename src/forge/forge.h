@@ -20,6 +20,9 @@ struct ForgeOptions {
   CheckpointFamily family = CheckpointFamily::kGguf;
   double zipf = 0;  // experts are chosen with probability ~ 1 / rank^zipf; 0: uniformly
   uint64_t seed = 0;
+  // Norms and biases differ from value to value, and attention weighs as much as the FFN: for tests of the
+  // arithmetic, which shall see an error anywhere.
+  bool varied = false;
   std::string out;  // the GGUF file, or the directory (which is new or empty)
 };
 
