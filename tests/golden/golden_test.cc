@@ -38,6 +38,23 @@ double mean_difference(std::span<const float> a, std::span<const float> b) {
   return sum / static_cast<double>(a.size());
 }
 
+// Kullback-Leibler divergence of the distributions after rows [n, vocab] of logits, from p to q, in nats.
+double mean_divergence(std::span<const float> p, std::span<const float> q, size_t vocab) {
+  double total = 0;
+  for (size_t row = 0; row < p.size(); row += vocab) {
+    double zp = 0, zq = 0;
+    for (size_t i = row; i < row + vocab; ++i) {
+      zp += std::exp(static_cast<double>(p[i]));
+      zq += std::exp(static_cast<double>(q[i]));
+    }
+    for (size_t i = row; i < row + vocab; ++i) {
+      const double lp = p[i] - std::log(zp), lq = q[i] - std::log(zq);
+      total += std::exp(lp) * (lp - lq);
+    }
+  }
+  return total / static_cast<double>(p.size() / vocab);
+}
+
 // The goldens are float64 on the f32 weights. Rounding the weights to f16 moves a float64 forward pass by up
 // to 0.0113 (0.0017 in the mean), so that is what the f16 file may differ by.
 struct StoriesCase {
@@ -79,23 +96,8 @@ TEST(Stories260KDefaults, SameGreedyTextAndSmallDivergence) {
   ModelRunner standard(path, {.kv = KvType::kF16, .f32_activations = false});
   EXPECT_EQ(standard.greedy({ids[0]}, 64), std::vector<int32_t>(ids.begin(), ids.begin() + 65));
 
-  const auto p = exact.all_logits(ids), q = standard.all_logits(ids);
-  const size_t vocab = 512;
-  double total = 0;
-  for (size_t row = 0; row < ids.size(); ++row) {
-    double zp = 0, zq = 0, sum = 0;
-    for (size_t i = 0; i < vocab; ++i) {
-      zp += std::exp(static_cast<double>(p[row * vocab + i]));
-      zq += std::exp(static_cast<double>(q[row * vocab + i]));
-    }
-    for (size_t i = 0; i < vocab; ++i) {
-      const double lp = p[row * vocab + i] - std::log(zp), lq = q[row * vocab + i] - std::log(zq);
-      sum += std::exp(lp) * (lp - lq);
-    }
-    total += sum;
-  }
-  const double kl = total / static_cast<double>(ids.size());
-  std::printf("KL of the default formats to the float path: %.3g nats\n", kl);
+  const double kl = mean_divergence(exact.all_logits(ids), standard.all_logits(ids), 512);
+  std::printf("stories260K: KL of the default formats to the float path %.3g nats\n", kl);
   EXPECT_LT(kl, 1e-4);
 }
 
@@ -178,6 +180,24 @@ TEST(DemoModel, MatchesItsReference) {
     for (const json& entry : golden["top8"][row]) {
       EXPECT_NEAR(logits[row * vocab + entry[0].get<size_t>()], entry[1].get<float>(), 1e-3);
     }
+  }
+}
+
+// The default formats: f16 KV cache for the trained bf16 model, int8 activations as well for the quantised
+// one.
+TEST(DemoModelDefaults, SmallDivergence) {
+  SLUICE_REQUIRE_SHARED();
+  const json golden = read_json("demo-model/expected.json");
+  auto tokens = golden["prompt_ids"].get<std::vector<int32_t>>();
+  for (const int32_t id : golden["greedy_ids"]) tokens.push_back(id);
+  for (const std::string& path :
+       {shared_path("demo-model"), SLUICE_SOURCE_DIR + std::string("/models/demo")}) {
+    ModelRunner exact(path, {});
+    ModelRunner standard(path, {.kv = KvType::kF16, .f32_activations = false});
+    const auto vocab = static_cast<size_t>(exact.spec().vocab);
+    const double kl = mean_divergence(exact.all_logits(tokens), standard.all_logits(tokens), vocab);
+    std::printf("%s: KL of the default formats to the float path %.3g nats\n", path.c_str(), kl);
+    EXPECT_LT(kl, 1e-3);
   }
 }
 
