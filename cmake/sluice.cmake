@@ -17,7 +17,7 @@ target_compile_options(sluice_flags INTERFACE
 target_compile_definitions(sluice_flags INTERFACE $<$<CONFIG:Debug>:SLUICE_DEBUG=1>)
 target_include_directories(sluice_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
 if(SLUICE_SANITIZE)
-  target_compile_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE} -fno-omit-frame-pointer
+  target_compile_options(sluice_flags INTERFACE -g1 -fsanitize=${SLUICE_SANITIZE} -fno-omit-frame-pointer
                                                 -fno-sanitize-recover=all)
   target_link_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE})
 endif()
