@@ -276,6 +276,7 @@ int bench(const BenchOptions& options) {
       "peaks     memory %s/s, SSD %s, int8 %.0f G operations/s (%s, %d threads; measured now)\n",
       bytes(peaks.memory).c_str(), peaks.disk > 0 ? (bytes(peaks.disk) + "/s").c_str() : "not measured",
       peaks.int8 * 1e-9, stats.kernels.c_str(), stats.n_threads);
+  text += "reads     " + stats.io + "\n";
   text += fraction("decode", decode, decode_s) + fraction("prefill", prefill, prefill_s);
   write_stdout(text);
   return kExitOk;

@@ -323,7 +323,10 @@ std::string Chat::status(const EngineStats& before, const EngineStats& now, doub
     line += format_string(" · %.0f %% expert hits",
                           100.0 * static_cast<double>(hits) / static_cast<double>(hits + misses));
   line += " · " + format_bytes(now.resident_bytes) + " resident";
-  line += format_string(" · SSD %.0f MB/s", per_second(now.bytes_read - before.bytes_read, seconds) * 1e-6);
+  // Buffered reads may come from the page cache: that is not the SSD's speed.
+  const bool direct = now.io.find(", O_DIRECT,") != std::string::npos;
+  line += format_string(" · %s %.0f MB/s", direct ? "SSD" : "read",
+                        per_second(now.bytes_read - before.bytes_read, seconds) * 1e-6);
   line += format_string(" · %lld/%lld tokens", static_cast<long long>(session_->n_tokens()),
                         static_cast<long long>(engine_.n_ctx()));
   return line;

@@ -100,7 +100,7 @@ ProgressBar::~ProgressBar() {
 }
 
 void ProgressBar::update(uint64_t done, uint64_t total) {
-  if (total == 0) return;
+  if (total == 0 || done == 0) return;
   const double now = monotonic_seconds();
   const double elapsed = now - start_;
   const double part = static_cast<double>(done) / static_cast<double>(total);
@@ -110,10 +110,9 @@ void ProgressBar::update(uint64_t done, uint64_t total) {
   drawn_ = true;
   last_ = now;
   const double rate = static_cast<double>(done) / std::max(elapsed, 1e-9);
-  const std::string numbers =
-      format_string("%s/%s  %s/s  %s left", amount(done).c_str(), amount(total).c_str(),
-                    amount(static_cast<uint64_t>(rate)).c_str(),
-                    format_seconds(static_cast<double>(total - done) / std::max(rate, 1.0)).c_str());
+  std::string numbers = amount(done) + "/" + amount(total);
+  if (!unit_) numbers += "  " + format_bytes(static_cast<uint64_t>(rate)) + "/s";
+  numbers += "  " + format_seconds(static_cast<double>(total - done) / std::max(rate, 1e-9)) + " left";
   if (!terminal) {
     write_stderr(format_string("%s: %.0f %%  %s\n", label_.c_str(), 100 * part, numbers.c_str()));
     return;

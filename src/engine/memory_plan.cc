@@ -52,7 +52,7 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   return plan;
 }
 
-uint64_t margin_bytes(int n_threads) { return 12 * kMiB + static_cast<uint64_t>(n_threads) * kMiB / 2; }
+uint64_t margin_bytes(int n_threads) { return 8 * kMiB + static_cast<uint64_t>(n_threads) * kMiB / 2; }
 
 uint64_t parse_ram(const std::string& text, const MemoryInfo& machine, uint64_t process_bytes) {
   if (text != "auto") return parse_bytes_or_percent(text, machine.ceiling(), "--ram");
