@@ -182,7 +182,7 @@ std::span<const float> Model::forward(std::span<const BatchItem> batch) {
   }
   const std::span<const float> logits = m.decoder->forward(batch, m.observer);
   for (const float logit : logits) {
-    if (std::isnan(logit)) {
+    if (!std::isfinite(logit)) {
       throw_error(ErrorKind::kCorrupt,
                   "%s: the model's output is not a number: a weight or scale in the file is NaN or infinite; "
                   "download it "
