@@ -10,7 +10,7 @@
 //   kUnit            columns that unit() decodes at once
 //   unit(rows, col, out)   out: kUnit / 32 blocks, kPanelGroups apart (the groups of a panel alternate)
 //   kHasScalePlanes  scales are in planes of their own; unit() leaves them to
-//   scales(rows, col, n_cols, out)
+//   scales(rows, col, n_cols, out), and bulk(rows, col, out) does the units of kBulk columns together
 //
 // Heads of blocks are read as the 16 bytes they begin: that costs less than one 16-bit load for each row.
 
@@ -172,8 +172,7 @@ struct DecodeQ8_0 {
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 34;
     out->scale[0] = f16_low(first_word(rows.plane[0], at));
-    load_rows<16>(rows.plane[0], at + 2, out->q);
-    load_rows<16>(rows.plane[0], at + 18, out->q + 4);
+    load_rows<32>(rows.plane[0], at + 2, out->q);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_signed(out->q[j]);
   }
 };
@@ -248,13 +247,13 @@ struct DecodeQ4_K {
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 256 * 144;
     set_run<0>(six_bit_runs(rows.plane[0], at), out);
-    for (int pair = 0; pair < 4; ++pair) {
-      SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
-        I v[4];
-        load_rows<16>(rows.plane[0], at + 16 + 32 * pair + 16 * h, v);
-        SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-          out[2 * pair * kPanelGroups].q[4 * h + j] = low_nibbles(v[j]);
-          out[(2 * pair + 1) * kPanelGroups].q[4 * h + j] = high_nibbles(v[j]);
+    for (int pair = 0; pair < 4; pair += 2) {
+      I v[16];
+      load_rows<64>(rows.plane[0], at + 16 + 32 * pair, v);
+      SLUICE_UNROLL for (int p = 0; p < 2; ++p) {
+        SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
+          out[2 * (pair + p) * kPanelGroups].q[j] = low_nibbles(v[8 * p + j]);
+          out[(2 * (pair + p) + 1) * kPanelGroups].q[j] = high_nibbles(v[8 * p + j]);
         }
       }
     }
@@ -268,15 +267,11 @@ struct DecodeQ5_K {
   static constexpr bool kHasMin = true, kIsWide = false;
   template <int pair>
   static SLUICE_INLINE void runs_pair(const Rows& rows, int64_t at, const I* high, Block* out) {
-    SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
-      I v[4];
-      load_rows<16>(rows.plane[0], at + 48 + 32 * pair + 16 * h, v);
-      SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-        const I fifth = high[4 * h + j];
-        out[2 * pair * kPanelGroups].q[4 * h + j] = i_or(low_nibbles(v[j]), one_bit<2 * pair, 4>(fifth));
-        out[(2 * pair + 1) * kPanelGroups].q[4 * h + j] =
-            i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(fifth));
-      }
+    I v[8];
+    load_rows<32>(rows.plane[0], at + 48 + 32 * pair, v);
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
+      out[2 * pair * kPanelGroups].q[j] = i_or(low_nibbles(v[j]), one_bit<2 * pair, 4>(high[j]));
+      out[(2 * pair + 1) * kPanelGroups].q[j] = i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(high[j]));
     }
     if constexpr (pair < 3) runs_pair<pair + 1>(rows, at, high, out);
   }
@@ -284,8 +279,7 @@ struct DecodeQ5_K {
     const int64_t at = col / 256 * 176;
     set_run<0>(six_bit_runs(rows.plane[0], at), out);
     I high[8];
-    load_rows<16>(rows.plane[0], at + 16, high);
-    load_rows<16>(rows.plane[0], at + 32, high + 4);
+    load_rows<32>(rows.plane[0], at + 16, high);
     runs_pair<0>(rows, at, high, out);
   }
 };
@@ -310,17 +304,14 @@ struct DecodeQ6_K {
     for (int half = 0; half < 2; ++half) {
       Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
                            out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
-      SLUICE_UNROLL for (int h = 0; h < 2; ++h) {  // columns 16h to 16h + 15 of each block
-        I first[4], second[4], two[4];
-        load_rows<16>(row, at + 64 * half + 16 * h, first);
-        load_rows<16>(row, at + 64 * half + 32 + 16 * h, second);
-        load_rows<16>(row, at + 128 + 32 * half + 16 * h, two);
-        SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-          b[0]->q[4 * h + j] = i_or(low_nibbles(first[j]), i_shl<4>(crumbs<0>(two[j])));
-          b[1]->q[4 * h + j] = i_or(low_nibbles(second[j]), i_shl<4>(crumbs<2>(two[j])));
-          b[2]->q[4 * h + j] = i_or(high_nibbles(first[j]), i_shl<4>(crumbs<4>(two[j])));
-          b[3]->q[4 * h + j] = i_or(high_nibbles(second[j]), i_shl<4>(crumbs<6>(two[j])));
-        }
+      I v[16], two[8];
+      load_rows<64>(row, at + 64 * half, v);
+      load_rows<32>(row, at + 128 + 32 * half, two);
+      SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
+        b[0]->q[j] = i_or(low_nibbles(v[j]), i_shl<4>(crumbs<0>(two[j])));
+        b[1]->q[j] = i_or(low_nibbles(v[8 + j]), i_shl<4>(crumbs<2>(two[j])));
+        b[2]->q[j] = i_or(high_nibbles(v[j]), i_shl<4>(crumbs<4>(two[j])));
+        b[3]->q[j] = i_or(high_nibbles(v[8 + j]), i_shl<4>(crumbs<6>(two[j])));
       }
     }
   }
@@ -347,15 +338,13 @@ struct DecodeQ2_K {
     for (int half = 0; half < 2; ++half) {
       Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
                            out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
-      SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
-        I v[4];
-        load_rows<16>(row, at + 16 + 32 * half + 16 * h, v);
-        SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-          b[0]->q[4 * h + j] = crumbs<0>(v[j]);
-          b[1]->q[4 * h + j] = crumbs<2>(v[j]);
-          b[2]->q[4 * h + j] = crumbs<4>(v[j]);
-          b[3]->q[4 * h + j] = crumbs<6>(v[j]);
-        }
+      I v[8];
+      load_rows<32>(row, at + 16 + 32 * half, v);
+      SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
+        b[0]->q[j] = crumbs<0>(v[j]);
+        b[1]->q[j] = crumbs<2>(v[j]);
+        b[2]->q[j] = crumbs<4>(v[j]);
+        b[3]->q[j] = crumbs<6>(v[j]);
       }
     }
   }
@@ -376,16 +365,13 @@ struct DecodeQ3_K {
   static SLUICE_INLINE void values(const std::byte* const* row, int64_t at, const I* high, Block* out) {
     Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
                          out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
-    SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
-      I v[4];
-      load_rows<16>(row, at + 32 + 32 * half + 16 * h, v);
-      SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-        const I third = high[4 * h + j];
-        b[0]->q[4 * h + j] = i_or(crumbs<0>(v[j]), one_bit<4 * half, 2>(third));
-        b[1]->q[4 * h + j] = i_or(crumbs<2>(v[j]), one_bit<4 * half + 1, 2>(third));
-        b[2]->q[4 * h + j] = i_or(crumbs<4>(v[j]), one_bit<4 * half + 2, 2>(third));
-        b[3]->q[4 * h + j] = i_or(crumbs<6>(v[j]), one_bit<4 * half + 3, 2>(third));
-      }
+    I v[8];
+    load_rows<32>(row, at + 32 + 32 * half, v);
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
+      b[0]->q[j] = i_or(crumbs<0>(v[j]), one_bit<4 * half, 2>(high[j]));
+      b[1]->q[j] = i_or(crumbs<2>(v[j]), one_bit<4 * half + 1, 2>(high[j]));
+      b[2]->q[j] = i_or(crumbs<4>(v[j]), one_bit<4 * half + 2, 2>(high[j]));
+      b[3]->q[j] = i_or(crumbs<6>(v[j]), one_bit<4 * half + 3, 2>(high[j]));
     }
   }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
@@ -402,8 +388,7 @@ struct DecodeQ3_K {
     };
     set_scales<0>(f16_high(tail[3]), run_scales, out);
     I high[8];
-    load_rows<16>(row, at, high);
-    load_rows<16>(row, at + 16, high + 4);
+    load_rows<32>(row, at, high);
     values<0>(row, at, high, out);
     values<1>(row, at, high, out);
   }
@@ -525,13 +510,23 @@ struct DecodeAffine {
       out->min[0] = kIsWide ? f_fma(scale[i], f_set(128), min[i]) : min[i];
     }
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    I stream[8];
-    load_stream<kBits>(rows.plane[0], col / 8 * kBits, stream);
+  // Columns whose bytes fill 64, where that is a whole number of blocks.
+  static constexpr int kBulk = kBits == 2 || kBits == 4 || kBits == 8 ? 512 / kBits : kUnit;
+  static SLUICE_INLINE void values(const I* stream, Block* out) {
     if constexpr (kIsWide) {
       SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_unsigned(stream[j]);
     } else {
       stream_words<kBits, 0>(stream, out->q);
     }
+  }
+  static SLUICE_INLINE void bulk(const Rows& rows, int64_t col, Block* out) {
+    I stream[16];
+    load_rows<64>(rows.plane[0], col / 8 * kBits, stream);
+    SLUICE_UNROLL for (int b = 0; b < kBulk / 32; ++b) values(stream + b * kBits, out + b * kPanelGroups);
+  }
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+    I stream[8];
+    load_stream<kBits>(rows.plane[0], col / 8 * kBits, stream);
+    values(stream, out);
   }
 };

@@ -55,10 +55,19 @@ struct Int8Product {
 
   static void decode(const Rows* rows, int64_t col, int64_t n_cols, int64_t fetch_rows, Ahead& ahead,
                      Panel* panel) {
+    int64_t c = 0;
     if constexpr (Decode::kHasScalePlanes) {
       for (int g = 0; g < kPanelGroups; ++g) Decode::scales(rows[g], col, n_cols, &panel->block[0][g]);
+      if constexpr (Decode::kBulk > kUnit) {
+        for (; c + Decode::kBulk <= n_cols; c += Decode::kBulk) {
+          for (int g = 0; g < kPanelGroups; ++g) {
+            Decode::bulk(rows[g], col + c, &panel->block[c / 32][g]);
+            ahead.fetch(fetch_rows * (Decode::kBulk / kUnit));
+          }
+        }
+      }
     }
-    for (int64_t c = 0; c < n_cols; c += kUnit) {
+    for (; c < n_cols; c += kUnit) {
       for (int g = 0; g < kPanelGroups; ++g) {
         Decode::unit(rows[g], col + c, &panel->block[c / 32][g]);
         ahead.fetch(fetch_rows);
@@ -169,6 +178,11 @@ struct WordBF16 {
 template <class Word>
 inline void transpose_rows(const std::byte* const* row, int64_t offset, int64_t n_bytes, float* out,
                            int64_t apart) {
+  I line[16];
+  for (; n_bytes >= 64; n_bytes -= 64, offset += 64) {
+    load_rows<64>(row, offset, line);
+    SLUICE_UNROLL for (int j = 0; j < 16; ++j, out += Word::kPerWord * apart) Word::put(line[j], out, apart);
+  }
   I word[4];
   for (; n_bytes >= 16; n_bytes -= 16, offset += 16) {
     load_rows<16>(row, offset, word);

@@ -134,21 +134,26 @@ SLUICE_INLINE __m128i load_piece(const std::byte* p) {
 // Rows j and j + 4 side by side in 128-bit lanes, then a 4 x 4 transposition inside the lanes.
 template <int N>
 SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
-  SLUICE_RELOAD(row);
-  I side[4];
-  SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-    side[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(load_piece<N>(row[j] + offset)),
-                                      load_piece<N>(row[j + 4] + offset), 1);
-  }
-  const I low0 = _mm256_unpacklo_epi32(side[0], side[1]);
-  const I low1 = _mm256_unpacklo_epi32(side[2], side[3]);
-  out[0] = _mm256_unpacklo_epi64(low0, low1);
-  if constexpr (N >= 8) out[1] = _mm256_unpackhi_epi64(low0, low1);
-  if constexpr (N >= 12) {
-    const I high0 = _mm256_unpackhi_epi32(side[0], side[1]);
-    const I high1 = _mm256_unpackhi_epi32(side[2], side[3]);
-    out[2] = _mm256_unpacklo_epi64(high0, high1);
-    if constexpr (N >= 16) out[3] = _mm256_unpackhi_epi64(high0, high1);
+  if constexpr (N > 16) {
+    load_rows<16>(row, offset, out);
+    load_rows<N - 16>(row, offset + 16, out + 4);
+  } else {
+    SLUICE_RELOAD(row);
+    I side[4];
+    SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+      side[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(load_piece<N>(row[j] + offset)),
+                                        load_piece<N>(row[j + 4] + offset), 1);
+    }
+    const I low0 = _mm256_unpacklo_epi32(side[0], side[1]);
+    const I low1 = _mm256_unpacklo_epi32(side[2], side[3]);
+    out[0] = _mm256_unpacklo_epi64(low0, low1);
+    if constexpr (N >= 8) out[1] = _mm256_unpackhi_epi64(low0, low1);
+    if constexpr (N >= 12) {
+      const I high0 = _mm256_unpackhi_epi32(side[0], side[1]);
+      const I high1 = _mm256_unpackhi_epi32(side[2], side[3]);
+      out[2] = _mm256_unpacklo_epi64(high0, high1);
+      if constexpr (N >= 16) out[3] = _mm256_unpackhi_epi64(high0, high1);
+    }
   }
 }
 

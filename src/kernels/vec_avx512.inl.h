@@ -119,26 +119,69 @@ SLUICE_INLINE __m128i load_piece(const std::byte* p) {
   return _mm_cvtsi32_si128(load_32(p));
 }
 
-// Rows j, j + 4, j + 8 and j + 12 side by side in 128-bit lanes, then a 4 x 4 transposition inside the lanes.
+// A 4 x 4 transposition inside the 128-bit lanes.
+SLUICE_INLINE void transpose_lanes(I a, I b, I c, I d, I* out) {
+  const I low0 = _mm512_unpacklo_epi32(a, b), low1 = _mm512_unpacklo_epi32(c, d);
+  const I high0 = _mm512_unpackhi_epi32(a, b), high1 = _mm512_unpackhi_epi32(c, d);
+  out[0] = _mm512_unpacklo_epi64(low0, low1);
+  out[1] = _mm512_unpackhi_epi64(low0, low1);
+  out[2] = _mm512_unpacklo_epi64(high0, high1);
+  out[3] = _mm512_unpackhi_epi64(high0, high1);
+}
+SLUICE_INLINE __m256i load_256(const std::byte* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+// A cache line of each of sixteen rows: each is read once, for rows that are a multiple of 4096 bytes apart
+// compete for the same few places in the first-level cache.
+SLUICE_INLINE void load_rows_64(const std::byte* const* row, int64_t offset, I* out) {
+  I part[4][4];  // [four rows][word of 16 bytes]: lane l holds these words of the l-th 16 bytes
+  SLUICE_UNROLL for (int g = 0; g < 4; ++g) {
+    transpose_lanes(i_load(row[4 * g] + offset), i_load(row[4 * g + 1] + offset),
+                    i_load(row[4 * g + 2] + offset), i_load(row[4 * g + 3] + offset), part[g]);
+  }
+  SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+    const I low0 = _mm512_shuffle_i32x4(part[0][j], part[1][j], 0x44);
+    const I low1 = _mm512_shuffle_i32x4(part[2][j], part[3][j], 0x44);
+    const I high0 = _mm512_shuffle_i32x4(part[0][j], part[1][j], 0xee);
+    const I high1 = _mm512_shuffle_i32x4(part[2][j], part[3][j], 0xee);
+    out[j] = _mm512_shuffle_i32x4(low0, low1, 0x88);
+    out[4 + j] = _mm512_shuffle_i32x4(low0, low1, 0xdd);
+    out[8 + j] = _mm512_shuffle_i32x4(high0, high1, 0x88);
+    out[12 + j] = _mm512_shuffle_i32x4(high0, high1, 0xdd);
+  }
+}
+SLUICE_INLINE void load_rows_32(const std::byte* const* row, int64_t offset, I* out) {
+  I low[4], high[4];  // rows j, j + 4, j + 8, j + 12: the first and the second 16 bytes
+  SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+    const I a = _mm512_mask_broadcast_i64x4(_mm512_castsi256_si512(load_256(row[j] + offset)), 0xf0,
+                                            load_256(row[j + 4] + offset));
+    const I b = _mm512_mask_broadcast_i64x4(_mm512_castsi256_si512(load_256(row[j + 8] + offset)), 0xf0,
+                                            load_256(row[j + 12] + offset));
+    low[j] = _mm512_shuffle_i32x4(a, b, 0x88);
+    high[j] = _mm512_shuffle_i32x4(a, b, 0xdd);
+  }
+  transpose_lanes(low[0], low[1], low[2], low[3], out);
+  transpose_lanes(high[0], high[1], high[2], high[3], out + 4);
+}
 template <int N>
 SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
   SLUICE_RELOAD(row);
-  I side[4];
-  SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-    I v = _mm512_castsi128_si512(load_piece<N>(row[j] + offset));
-    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, load_piece<N>(row[j + 4] + offset));
-    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, load_piece<N>(row[j + 8] + offset));
-    side[j] = _mm512_mask_broadcast_i32x4(v, 0xf000, load_piece<N>(row[j + 12] + offset));
-  }
-  const I low0 = _mm512_unpacklo_epi32(side[0], side[1]);
-  const I low1 = _mm512_unpacklo_epi32(side[2], side[3]);
-  out[0] = _mm512_unpacklo_epi64(low0, low1);
-  if constexpr (N >= 8) out[1] = _mm512_unpackhi_epi64(low0, low1);
-  if constexpr (N >= 12) {
-    const I high0 = _mm512_unpackhi_epi32(side[0], side[1]);
-    const I high1 = _mm512_unpackhi_epi32(side[2], side[3]);
-    out[2] = _mm512_unpacklo_epi64(high0, high1);
-    if constexpr (N >= 16) out[3] = _mm512_unpackhi_epi64(high0, high1);
+  if constexpr (N == 64) {
+    load_rows_64(row, offset, out);
+  } else if constexpr (N == 32) {
+    load_rows_32(row, offset, out);
+  } else {
+    I side[4];  // rows j, j + 4, j + 8 and j + 12 in the 128-bit lanes
+    SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+      I v = _mm512_castsi128_si512(load_piece<N>(row[j] + offset));
+      v = _mm512_mask_broadcast_i32x4(v, 0x00f0, load_piece<N>(row[j + 4] + offset));
+      v = _mm512_mask_broadcast_i32x4(v, 0x0f00, load_piece<N>(row[j + 8] + offset));
+      side[j] = _mm512_mask_broadcast_i32x4(v, 0xf000, load_piece<N>(row[j + 12] + offset));
+    }
+    I word[4];
+    transpose_lanes(side[0], side[1], side[2], side[3], word);
+    SLUICE_UNROLL for (int j = 0; j < N / 4; ++j) out[j] = word[j];
   }
 }
 

@@ -187,7 +187,7 @@ SLUICE_INLINE void i8_store(void* p, I x) {
   __builtin_memcpy(p, bytes, sizeof(bytes));
 }
 
-// out[j] lane r = word j of the N (4, 8, 12, 16) bytes at row[r] + offset. Reads these bytes only.
+// out[j] lane r = word j of the N (4, 8, 12, 16, 32, 64) bytes at row[r] + offset. Reads these bytes only.
 template <int N>
 SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
   for (int r = 0; r < kLanes; ++r) {

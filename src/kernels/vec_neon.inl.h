@@ -138,14 +138,19 @@ SLUICE_INLINE I high_pairs(I a, I b) {
 // A 4 x 4 transposition.
 template <int N>
 SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
-  const I a = load_piece<N>(row[0] + offset), b = load_piece<N>(row[1] + offset);
-  const I c = load_piece<N>(row[2] + offset), d = load_piece<N>(row[3] + offset);
-  const I even0 = vtrn1q_u32(a, b), even1 = vtrn1q_u32(c, d);
-  const I odd0 = vtrn2q_u32(a, b), odd1 = vtrn2q_u32(c, d);
-  out[0] = low_pairs(even0, even1);
-  if constexpr (N >= 8) out[1] = low_pairs(odd0, odd1);
-  if constexpr (N >= 12) out[2] = high_pairs(even0, even1);
-  if constexpr (N >= 16) out[3] = high_pairs(odd0, odd1);
+  if constexpr (N > 16) {
+    load_rows<16>(row, offset, out);
+    load_rows<N - 16>(row, offset + 16, out + 4);
+  } else {
+    const I a = load_piece<N>(row[0] + offset), b = load_piece<N>(row[1] + offset);
+    const I c = load_piece<N>(row[2] + offset), d = load_piece<N>(row[3] + offset);
+    const I even0 = vtrn1q_u32(a, b), even1 = vtrn1q_u32(c, d);
+    const I odd0 = vtrn2q_u32(a, b), odd1 = vtrn2q_u32(c, d);
+    out[0] = low_pairs(even0, even1);
+    if constexpr (N >= 8) out[1] = low_pairs(odd0, odd1);
+    if constexpr (N >= 12) out[2] = high_pairs(even0, even1);
+    if constexpr (N >= 16) out[3] = high_pairs(odd0, odd1);
+  }
 }
 
 SLUICE_INLINE uint16_t load_16(const std::byte* p) {
