@@ -2,46 +2,33 @@
 // batch, with reads delayed, shortened and reordered.
 #include <gtest/gtest.h>
 
-#include <cstring>
-#include <random>
-
 #include "tests/faulty_reader.h"
+#include "tests/forged_model.h"
 #include "tests/golden/model_runner.h"
+#include "tests/residency/same_bits.h"
 #include "tests/shared_data.h"
 
 namespace sluice::test {
 namespace {
 
 struct Case {
-  const char* path;
+  const char* path;  // in the shared data; or the shape of a forged model
   int64_t vocab;
   int64_t n_tokens;
-};
+  const char* encoding = nullptr;  // of a forged model
 
-std::vector<int32_t> random_tokens(int64_t n, int64_t vocab, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<int32_t> tokens(static_cast<size_t>(n));
-  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % static_cast<uint32_t>(vocab));
-  return tokens;
-}
-
-// Bitwise, and says where the first difference is.
-testing::AssertionResult same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size())
-    return testing::AssertionFailure() << a.size() << " against " << b.size() << " logits";
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0) {
-      return testing::AssertionFailure() << "logit " << i << ": " << a[i] << " against " << b[i];
-    }
+  std::string find() const {
+    static const ForgedModels forged;
+    return encoding ? forged.get(path, encoding) : shared_path(path);
   }
-  return testing::AssertionSuccess();
-}
+  bool is_here() const { return encoding || have_shared(); }
+};
 
 class Residency : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    if (!have_shared()) return;
-    path_ = shared_path(GetParam().path);
+    if (!GetParam().is_here()) GTEST_SKIP() << "skipped: no shared data";
+    path_ = GetParam().find();
     tokens_ = random_tokens(GetParam().n_tokens, GetParam().vocab, 7);
     reference_ = ModelRunner(path_, standard()).all_logits(tokens_);
   }
@@ -53,7 +40,6 @@ class Residency : public testing::TestWithParam<Case> {
 };
 
 TEST_P(Residency, EveryChunk) {
-  SLUICE_REQUIRE_SHARED();
   for (const int64_t chunk : {1, 7, 64}) {
     RunOptions options = standard();
     options.chunk = chunk;
@@ -62,7 +48,6 @@ TEST_P(Residency, EveryChunk) {
 }
 
 TEST_P(Residency, EveryBudgetAndThreadCount) {
-  SLUICE_REQUIRE_SHARED();
   for (const double weights : {1.0, 0.5, 0.25, 0.0}) {
     for (const int n_threads : {1, 2, 4}) {
       for (const int64_t chunk : {1, 64}) {
@@ -78,7 +63,6 @@ TEST_P(Residency, EveryBudgetAndThreadCount) {
 }
 
 TEST_P(Residency, EveryPolicyAndIo) {
-  SLUICE_REQUIRE_SHARED();
   for (const char* policy : {"lru", "clock"}) {
     for (const IoChoice io : {IoChoice::kBuffered, IoChoice::kDirect}) {
       RunOptions options = standard();
@@ -91,7 +75,6 @@ TEST_P(Residency, EveryPolicyAndIo) {
 }
 
 TEST_P(Residency, DelayedShortenedAndReorderedReads) {
-  SLUICE_REQUIRE_SHARED();
   for (const uint32_t seed : {1u, 2u, 3u}) {
     RunOptions options = standard();
     options.weights = seed == 3 ? 0.0 : 0.3;
@@ -107,7 +90,6 @@ TEST_P(Residency, DelayedShortenedAndReorderedReads) {
 }
 
 TEST_P(Residency, BatchOfThree) {
-  SLUICE_REQUIRE_SHARED();
   const std::vector<std::vector<int32_t>> sequences = {tokens_, random_tokens(20, GetParam().vocab, 8),
                                                        random_tokens(33, GetParam().vocab, 9)};
   for (const double weights : {1.0, 0.3}) {
@@ -127,6 +109,13 @@ INSTANTIATE_TEST_SUITE_P(Models, Residency,
                                          Case{"data/derived/moe/tiny-mixtral", 272, 80},
                                          Case{"data/weights/gguf/llama-2-tiny-random.gguf", 32000, 40},
                                          Case{"demo-model", 4096, 130}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Forged, Residency,
+    testing::Values(Case{"llama-tiny", 1024, 20, "q4_0"}, Case{"llama-tiny", 1024, 20, "q4_k"},
+                    Case{"llama-tiny", 1024, 20, "affine4"}, Case{"llama-tiny", 1024, 20, "bf16"},
+                    Case{"moe-tiny", 1024, 20, "q4_0"}, Case{"moe-tiny", 1024, 20, "q4_k"},
+                    Case{"moe-tiny", 1024, 20, "affine4"}, Case{"moe-tiny", 1024, 20, "bf16"}));
 
 }  // namespace
 }  // namespace sluice::test
