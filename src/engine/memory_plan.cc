@@ -21,15 +21,19 @@ constexpr int64_t kGoodChunk = 128;  // not worth pushing weights out for more
 MemoryPlan plan_memory(const MemoryRequest& request) {
   const uint64_t fixed = request.process_bytes + request.margin_bytes + request.kv_bytes;
   const auto ram_for = [&](int64_t chunk, uint64_t weights) {
-    return round_up(std::max(request.peak_bytes, fixed + request.scratch_bytes(chunk) + weights), kMiB);
+    return std::max(request.peak_bytes, fixed + request.scratch_bytes(chunk) + weights);
   };
+  // The next run of the same command may be some pages larger than this one: a budget that is named must
+  // still do then.
+  const auto named = [](uint64_t ram) { return round_up(ram + kMiB / 2, kMiB); };
   const StoreNeeds& needs = request.weights;
   const int64_t smallest = request.chunk > 0 ? request.chunk : kChunks.back();
   MemoryPlan plan;
-  plan.smallest_ram = ram_for(smallest, needs.minimum);
-  plan.one_token_ram = ram_for(smallest, std::max(needs.one_token, needs.minimum));
-  plan.comfortable_ram = ram_for(request.chunk > 0 ? request.chunk : kGoodChunk, needs.all);
-  plan.fits = request.ram_bytes >= plan.smallest_ram;
+  const uint64_t least = ram_for(smallest, needs.minimum);
+  plan.smallest_ram = named(least);
+  plan.one_token_ram = named(ram_for(smallest, std::max(needs.one_token, needs.minimum)));
+  plan.comfortable_ram = named(ram_for(request.chunk > 0 ? request.chunk : kGoodChunk, needs.all));
+  plan.fits = request.ram_bytes >= least;
   if (!plan.fits) return plan;
 
   const uint64_t room = request.ram_bytes - fixed;  // for scratch and weights

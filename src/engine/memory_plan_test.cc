@@ -30,20 +30,22 @@ TEST(MemoryPlan, EverythingResidentWithTheLargestChunk) {
   EXPECT_GE(plan.weight_bytes, 4 * kGiB);
 }
 
-TEST(MemoryPlan, TheSmallestThatIsNamedFitsAndOneByteLessDoesNot) {
+TEST(MemoryPlan, TheSmallestThatIsNamedFitsAlsoWhenTheProcessHasGrown) {
   EXPECT_TRUE(rc::check([] {
     MemoryRequest request = request_of(0);
     request.process_bytes = *rc::gen::inRange<uint64_t>(0, 100 * kMiB);
     request.kv_bytes = *rc::gen::inRange<uint64_t>(0, 2 * kGiB);
     request.weights.minimum = *rc::gen::inRange<uint64_t>(0, 1 * kGiB);
     request.chunk = *rc::gen::element<int64_t>(0, 1, 100);
-    request.peak_bytes = *rc::gen::inRange<uint64_t>(0, 2 * kGiB);
+    request.peak_bytes = *rc::gen::inRange<uint64_t>(0, 100 * kMiB);
     const uint64_t smallest = plan_memory(request).smallest_ram;
     request.ram_bytes = smallest;
     const MemoryPlan plan = plan_memory(request);
     RC_ASSERT(plan.fits);
     RC_ASSERT(plan.weight_bytes >= request.weights.minimum);
-    request.ram_bytes = smallest - 1;
+    request.process_bytes += kMiB / 2;
+    RC_ASSERT(plan_memory(request).fits);
+    request.ram_bytes = smallest - 2 * kMiB;
     RC_ASSERT(!plan_memory(request).fits);
   }));
 }

@@ -240,7 +240,7 @@ TEST(CommandLine, ASmallBudgetIsRefusedAndTheNamedOneHolds) {
   const size_t at = refused.err.find("at least --ram ");
   ASSERT_NE(at, std::string::npos) << refused.err;
   const std::string named = refused.err.substr(at + 15, refused.err.find(' ', at + 15) - at - 15);
-  const int mebibytes = std::stoi(named) + 1;  // a page more or less from run to run
+  const int mebibytes = std::stoi(named);
   const Outcome run = sluice(with(std::to_string(mebibytes) + "M"));
   ASSERT_EQ(run.code, 0) << run.err;
   const Json report = Json::parse(run.out);
