@@ -220,8 +220,9 @@ int bench(const BenchOptions& options) {
   decode.memory_s = (static_cast<double>(info.bytes_per_token) + kv_per_token) / peaks.memory;
   decode.compute_s = operations / peaks.int8;
   Limit prefill;  // of the whole prompt; every pass reads at least what one token reads
-  const double n_passes = static_cast<double>((options.n_prompt + outlook.prefill_chunk - 1) /
-                                              std::max<int64_t>(outlook.prefill_chunk, 1));
+  const int64_t chunk = std::max<int64_t>(outlook.prefill_chunk, 1);
+  const int64_t whole_passes = (options.n_prompt + chunk - 1) / chunk;
+  const auto n_passes = static_cast<double>(whole_passes);
   prefill.disk_s = peaks.disk > 0 ? n_passes * forced / peaks.disk : 0;
   prefill.memory_s = n_passes * static_cast<double>(info.bytes_per_token) / peaks.memory;
   prefill.compute_s = static_cast<double>(options.n_prompt) * operations / peaks.int8;

@@ -68,6 +68,7 @@ std::vector<std::pair<std::string, MemoryOutlook>> outlooks(const Engine& engine
   rows.emplace_back("resident", all.comfortable_ram);
   rows.emplace_back("auto here", automatic);
   std::vector<std::pair<std::string, MemoryOutlook>> result;
+  result.reserve(rows.size());
   for (const auto& [name, ram] : rows) result.emplace_back(name, engine.outlook(ram));
   return result;
 }
