@@ -67,4 +67,8 @@ uint64_t ActivationBuffers::bytes(const ModelSpec& spec, int64_t n) {
          Activations::buffer_bytes(n * s.middle_rows, s.middle_cols);
 }
 
+uint64_t logit_bytes(const ModelSpec& spec, int64_t rows) {
+  return round_up(static_cast<uint64_t>(rows * spec.vocab) * sizeof(float), kPageBytes);
+}
+
 }  // namespace sluice

@@ -38,4 +38,7 @@ struct ActivationBuffers {
   PageBuffer memory_;
 };
 
+// What logits [rows, vocab] take, in whole pages.
+uint64_t logit_bytes(const ModelSpec& spec, int64_t rows);
+
 }  // namespace sluice

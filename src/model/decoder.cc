@@ -145,13 +145,12 @@ std::span<const float> Decoder::logits(std::span<const BatchItem> batch, std::sp
   }
   if (n_wanted == 0) return {};
 
-  const auto bytes = static_cast<size_t>(n_wanted * vocab) * sizeof(float);
+  const uint64_t bytes = logit_bytes(model_.spec, n_wanted);
   if (logits_.size() < bytes) {
     budget_.release(MemoryUse::kScratch, logits_.size());
     logits_ = PageBuffer();
     budget_.reserve(MemoryUse::kScratch, bytes);
     logits_ = PageBuffer(bytes);
-    budget_.reserve(MemoryUse::kScratch, logits_.size() - bytes);
   }
   auto* const out = reinterpret_cast<float*>(logits_.data());
   norm(model_.final_norm, n_wanted);

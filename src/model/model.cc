@@ -81,8 +81,7 @@ int64_t Model::weights_per_token() const {
 
 uint64_t Model::scratch_bytes(int64_t max_batch_tokens, int64_t max_logit_rows) const {
   const ModelSpec& spec = impl_->bound.spec;
-  return ActivationBuffers::bytes(spec, max_batch_tokens) +
-         static_cast<uint64_t>(max_logit_rows * spec.vocab) * sizeof(float);
+  return ActivationBuffers::bytes(spec, max_batch_tokens) + logit_bytes(spec, max_logit_rows);
 }
 
 std::vector<EncodingShare> Model::encodings() const {
