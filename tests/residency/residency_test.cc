@@ -102,6 +102,27 @@ TEST_P(Residency, BatchOfThree) {
   }
 }
 
+// What a model says that it needs is what it takes: no budget is too small by a page.
+TEST_P(Residency, StatedNeedsSuffice) {
+  constexpr int64_t kRows = 8;
+  ThreadPool pool(1);
+  ModelOptions options;
+  options.compute = {&kernel_table(), &pool, false};
+  options.max_batch_tokens = kRows;
+  Model model(Checkpoint::open(path_), options);
+  const ModelNeeds needs = model.needs();
+  const auto kv_bytes = needs.kv_bytes_per_token * static_cast<uint64_t>(kKvBlockTokens);
+  for (const int64_t n_logits : {int64_t{1}, kRows}) {
+    Model fresh(Checkpoint::open(path_), options);
+    MemoryBudget budget(needs.weights.minimum + model.scratch_bytes(kRows, n_logits) + kv_bytes);
+    fresh.load(needs.weights.minimum, budget);
+    const auto sequence = fresh.new_sequence();
+    const BatchItem batch[] = {{sequence.get(), std::span(tokens_).first(kRows),
+                                n_logits == 1 ? LogitsWanted::kLast : LogitsWanted::kAll}};
+    EXPECT_NO_THROW(fresh.forward(batch)) << n_logits << " rows of logits";
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, Residency,
                          testing::Values(Case{"data/derived/stories260K/hf", 512, 80},
                                          Case{"data/derived/stories260K/stories260K-F16.gguf", 512, 80},
