@@ -40,7 +40,9 @@ TEST(MemoryInfo, SeesTheMachineAndTheProcess) {
   EXPECT_LE(info.ceiling(), info.total);
   EXPECT_LE(info.spare(), info.available);
   EXPECT_GT(resident_bytes(), 0u);
-  EXPECT_GE(peak_resident_bytes(), resident_bytes());
+  // The kernel keeps both counts in batches per CPU, so the peak may lag by some pages.
+  const uint64_t resident = resident_bytes();
+  EXPECT_GE(peak_resident_bytes() + (1u << 20), resident);
 }
 
 TEST(MemoryInfo, SpareCountsPageCacheOfTheGroupAsFree) {

@@ -235,8 +235,9 @@ class Reader {
   bool skip(char c) { return !done() && peek() == c && (++at_, true); }
   bool on_digit() const { return peek() >= '0' && peek() <= '9'; }
   std::string_view take_until(std::string_view stops) {
-    const size_t end = std::min(text_.find_first_of(stops, at_), text_.size());
-    return text_.substr(std::exchange(at_, end), end - at_);
+    const size_t start = at_;
+    at_ = std::min(text_.find_first_of(stops, at_), text_.size());
+    return text_.substr(start, at_ - start);
   }
   std::string_view take_point() {
     const size_t start = at_;

@@ -113,8 +113,8 @@ TEST_P(Residency, StatedNeedsSuffice) {
   const ModelNeeds needs = model.needs();
   const auto kv_bytes = needs.kv_bytes_per_token * static_cast<uint64_t>(kKvBlockTokens);
   for (const int64_t n_logits : {int64_t{1}, kRows}) {
-    Model fresh(Checkpoint::open(path_), options);
     MemoryBudget budget(needs.weights.minimum + model.scratch_bytes(kRows, n_logits) + kv_bytes);
+    Model fresh(Checkpoint::open(path_), options);
     fresh.load(needs.weights.minimum, budget);
     const auto sequence = fresh.new_sequence();
     const BatchItem batch[] = {{sequence.get(), std::span(tokens_).first(kRows),
