@@ -88,36 +88,18 @@ double measure_disk_bandwidth(const std::vector<std::string>& files) {
 }
 
 double measure_int8_peak(int n_threads, const std::string& isa) {
-  constexpr int64_t kRows = 512;
-  constexpr int64_t kCols = 1024;
-  constexpr int64_t kInputs = 64;
+  constexpr int64_t kRounds = 20'000;
+  constexpr int64_t kTasks = 16;
   constexpr double kSeconds = 0.5;
   ThreadPool pool(n_threads);
-  const Compute compute = {&kernel_table(isa), &pool, false};
-  const std::array<uint64_t, kMaxPlanes> stride = row_bytes(Encoding::kQ8_0, {}, kCols);
-  const PageBuffer weights(stride[0] * kRows);
-  const std::vector<float> input(kInputs * kCols, 1.0F);  // [kInputs, kCols]
-  std::vector<float> output(kInputs * kRows);             // [kInputs, kRows]
-  Activations activations;
-  activations.set(input.data(), kInputs, kCols, kCols);
-  activations.prepare(compute, Encoding::kQ8_0);
-  MatmulTask task;
-  task.weight.encoding = Encoding::kQ8_0;
-  task.weight.rows = kRows;
-  task.weight.cols = kCols;
-  task.weight.plane[0] = weights.data();
-  task.weight.stride = stride;
-  task.input = &activations;
-  task.output = output.data();
-  task.output_stride = kRows;
-
+  const KernelTable& table = kernel_table(isa);
   double best = 0;
   const double begin = monotonic_seconds();
   while (monotonic_seconds() - begin < kSeconds) {
-    constexpr int kCalls = 4;
+    std::atomic<int64_t> operations = 0;
     const double start = monotonic_seconds();
-    for (int i = 0; i < kCalls; ++i) matmul(compute, std::span(&task, 1));
-    best = std::max(best, 2.0 * kRows * kCols * kInputs * kCalls / (monotonic_seconds() - start));
+    pool.run(kTasks * n_threads, [&](int64_t, int) { operations += int8_rounds(table, kRounds); });
+    best = std::max(best, static_cast<double>(operations) / (monotonic_seconds() - start));
   }
   return best;
 }

@@ -15,8 +15,7 @@ double measure_memory_bandwidth(int n_threads, uint64_t buffer_bytes);
 // their beginning for about a second. 0 where the file system has no O_DIRECT.
 double measure_disk_bandwidth(const std::vector<std::string>& files);
 
-// Operations per second (a multiply and an add are two) of the int8 matrix kernel of `isa` on operands that
-// stay in the caches.
+// Operations per second (a multiply and an add are two) of int8 products of `isa` on registers alone.
 double measure_int8_peak(int n_threads, const std::string& isa);
 
 }  // namespace sluice

@@ -24,6 +24,10 @@ const KernelTable& kernel_table(const std::string& isa = "");
 std::vector<std::string> available_isas();  // best first
 const char* kernel_isa(const KernelTable& table) noexcept;
 
+// `n` rounds of int8 products on registers, for measuring this CPU's peak; returns the operations done (a
+// multiply and an add are two). Thread-safe.
+int64_t int8_rounds(const KernelTable& table, int64_t n) noexcept;
+
 // Everything a product needs besides its operands. One per engine; not thread-safe.
 struct Compute {
   const KernelTable* table = nullptr;

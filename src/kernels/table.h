@@ -66,6 +66,7 @@ struct KernelTable {
                const float* cosines, const float* sines) noexcept;
   void (*store_kv)(KvType type, const float* src, void* dst, int64_t n) noexcept;
   void (*exp)(const float* x, float* out, int64_t n) noexcept;  // what softmax and SiLU use
+  int64_t (*int8_rounds)(int64_t n, int32_t* sums) noexcept;    // see int8_rounds() in kernels.h
 };
 
 namespace generic {
