@@ -5,6 +5,7 @@
 
 #include "encoding/half.h"
 #include "kernels/isa_test.h"
+#include "tests/guarded_allocator.h"
 
 namespace sluice {
 namespace {
@@ -14,11 +15,11 @@ using test::random_floats;
 class Attention : public test::Isa {};
 INSTANTIATE_TEST_SUITE_P(All, Attention, testing::ValuesIn(test::all_isas()), test::isa_test_name);
 
-// Keys and values of one KV head, in blocks of exactly their size. What no query may see is NaN.
+// Keys and values of one KV head, in guarded blocks of exactly their size. What no query may see is NaN.
 struct Cache {
   KvType type;
   int64_t head_dim;
-  std::vector<std::vector<std::byte>> blocks;
+  std::vector<test::GuardedBytes> blocks;
   std::vector<const std::byte*> pointers;
   size_t v_offset() const { return static_cast<size_t>(kKvBlockTokens * head_dim) * kv_type_bytes(type); }
 

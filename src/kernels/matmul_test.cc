@@ -10,6 +10,7 @@
 #include "kernels/activation.h"
 #include "kernels/isa_test.h"
 #include "kernels/table.h"
+#include "tests/guarded_allocator.h"
 
 namespace sluice {
 namespace {
@@ -17,10 +18,10 @@ namespace {
 using test::Isa;
 using test::random_floats;
 
-// A weight in buffers of exactly its size, so that a sanitizer sees the first byte too many.
+// A weight in guarded buffers of exactly its size, so that the first byte too many is a fault.
 struct TestWeight {
   WeightView view;
-  std::vector<std::byte> plane[kMaxPlanes];
+  test::GuardedBytes plane[kMaxPlanes];
 };
 
 uint16_t half_of(float value, bool is_bf16) { return is_bf16 ? f32_to_bf16(value) : f32_to_f16(value); }
@@ -65,7 +66,7 @@ TestWeight random_weight(Encoding encoding, EncodingParams params, int64_t rows,
     w.view.plane[p] = w.plane[p].data();
     w.view.stride[p] = bytes[p];
   }
-  const auto fill = [&](std::vector<std::byte>& plane, ScaleType type, float factor) {
+  const auto fill = [&](test::GuardedBytes& plane, ScaleType type, float factor) {
     for (size_t i = 0; i < plane.size(); i += scale_bytes(type)) {
       const float value = normal(random) * factor;
       if (type == ScaleType::kF32)
