@@ -202,7 +202,8 @@ void Engine::Impl::load(int64_t reserve_tokens, const Progress& progress) {
   logit_rows = std::clamp<int64_t>(options.logit_rows, 1, chunk);
   if (info.n_experts > 0 && plan.weight_bytes < request.weights.one_token)
     warnings.push_back(format_string(
-        "%s for weights hold less than the experts of one token (%s): the expert cache cannot hit",
+        "%s for weights hold less than the experts of one token (%s); expect most of them to be read again "
+        "for every token",
         format_bytes(plan.weight_bytes).c_str(), format_bytes(request.weights.one_token).c_str()));
 
   budget = std::make_unique<MemoryBudget>(plan.budget_bytes);

@@ -144,7 +144,7 @@ struct StoreOptions {
 struct StoreNeeds {
   uint64_t all = 0;        // everything resident
   uint64_t minimum = 0;    // the least weight_bytes that a store accepts: rings plus one expert
-  uint64_t one_token = 0;  // the dense part plus `experts_per_pass` experts: below it slots cannot hit.
+  uint64_t one_token = 0;  // the dense part plus `experts_per_pass` experts: below it most are read anew.
                            // The minimum if there are no experts.
 };
 StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass);
