@@ -21,7 +21,7 @@ class Parameters {
 
   bool has(size_t i) const { return given_[i]; }
   const Value& required(size_t i) const;
-  Value value(size_t i, Value fallback) const { return given_[i] ? values_[i] : std::move(fallback); }
+  Value value(size_t i, Value fallback) const { return given_[i] ? values_[i] : fallback; }
   // These take none for the fallback too.
   int64_t integer(size_t i, int64_t fallback) const;
   std::string string(size_t i, std::string fallback) const;

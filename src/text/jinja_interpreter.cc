@@ -375,8 +375,6 @@ Value Interpreter::eval(const CompareExpr& node) {
 bool Interpreter::compare(CompareOp op, const Value& left, const Value& right) {
   switch (op) {
     case CompareOp::kIn:
-      charge(right.is_string() || right.dict() ? left.weight() : right.weight());
-      break;
     case CompareOp::kNotIn:
       charge(right.is_string() || right.dict() ? left.weight() : right.weight());
       break;

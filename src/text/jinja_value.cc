@@ -286,16 +286,14 @@ std::string float_repr(double value) {
   for (const char c : text.substr(0, mark)) {
     if (c >= '0' && c <= '9') digits += c;
   }
-  const int n_digits = static_cast<int>(digits.size());
   if (exponent < -4 || exponent >= 16) {
-    if (n_digits > 1) digits.insert(1, ".");
+    if (digits.size() > 1) digits.insert(1, ".");
     return sign + digits + std::string(text.substr(mark));
   }
-  if (exponent < 0) return sign + "0." + std::string(static_cast<size_t>(-exponent - 1), '0') + digits;
-  if (n_digits <= exponent + 1) {
-    return sign + digits + std::string(static_cast<size_t>(exponent + 1 - n_digits), '0') + ".0";
-  }
-  digits.insert(static_cast<size_t>(exponent + 1), ".");
+  if (exponent < 0) return sign + "0." + std::string(static_cast<size_t>(-exponent) - 1, '0') + digits;
+  const size_t n_whole = static_cast<size_t>(exponent) + 1;
+  if (digits.size() <= n_whole) return sign + digits + std::string(n_whole - digits.size(), '0') + ".0";
+  digits.insert(n_whole, ".");
   return sign + digits;
 }
 
