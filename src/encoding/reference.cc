@@ -85,8 +85,8 @@ void decode(const BlockQ3_K& block, float* out) {
   for (int i = 0; i < 256; ++i) {
     const int crumb = block.crumbs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
     const int third = block.high[i % 32] >> (i / 32) & 1;
-    const int run_scale = run_scales[i / 16];
-    out[i] = (scale * static_cast<float>(run_scale)) * static_cast<float>((crumb | third << 2) - 4);
+    const int run = i / 16;
+    out[i] = (scale * static_cast<float>(run_scales[run])) * static_cast<float>((crumb | third << 2) - 4);
   }
 }
 
@@ -122,8 +122,9 @@ void decode(const BlockQ6_K& block, float* out) {
   for (int i = 0; i < 256; ++i) {
     const int nibble = block.nibbles[i / 128 * 64 + i % 64] >> (i / 64 % 2 * 4) & 15;
     const int crumb = block.crumbs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
-    const int run_scale = block.run_scales[i / 16];
-    out[i] = (scale * static_cast<float>(run_scale)) * static_cast<float>((nibble | crumb << 4) - 32);
+    const int run = i / 16;
+    out[i] =
+        (scale * static_cast<float>(block.run_scales[run])) * static_cast<float>((nibble | crumb << 4) - 32);
   }
 }
 
@@ -141,8 +142,8 @@ void decode(const BlockIQ4_XS& block, float* out) {
   unpack_iq4_xs_scales(block.run_scales_high, block.run_scales_low, run_scales);
   for (int i = 0; i < 256; ++i) {
     const int nibble = block.nibbles[i / 32 * 16 + i % 16] >> (i / 16 % 2 * 4) & 15;
-    const int run_scale = run_scales[i / 32];
-    out[i] = (scale * static_cast<float>(run_scale)) * static_cast<float>(kIQ4Levels[nibble]);
+    const int run = i / 32;
+    out[i] = (scale * static_cast<float>(run_scales[run])) * static_cast<float>(kIQ4Levels[nibble]);
   }
 }
 
