@@ -35,7 +35,6 @@ if(SLUICE_TESTS)
   else()
     find_package(GTest REQUIRED)
   endif()
-  include(GoogleTest)
 endif()
 
 # sluice_floor(NAME [DEPS libs below...] [LIBS third-party targets...])
