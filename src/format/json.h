@@ -13,7 +13,7 @@ namespace sluice {
 struct JsonLimits {
   uint64_t bytes = 64u << 20;
   size_t depth = 64;      // of arrays and objects in one another
-  size_t keys = 1 << 16;  // in all objects together; ordered_json finds a key by linear search
+  size_t keys = 1 << 14;  // in all objects together; ordered_json finds a key by linear search
 };
 
 // `where` names the document in messages. Error(kCorrupt) for what is not JSON or exceeds a limit.

@@ -34,18 +34,13 @@ struct Kv<KvType::kBF16> {
   static F load(const std::byte* p) { return bf16_load(p); }
 };
 
-// Dimensions [d, d + n) of keys [begin, end) to out [n][64]; the other lanes hold copies.
+// Dimensions [d, d + n) of keys [begin, end) to out [n][64]; beside them whatever the block holds there.
 template <KvType kType>
 inline void transpose_keys(const std::byte* keys, int64_t head_dim, int64_t begin, int64_t end, int64_t d,
                            int64_t n, float* out) {
   constexpr int64_t kBytes = Kv<kType>::kBytes;
   for (int64_t first = begin / kLanes * kLanes; first < end; first += kLanes) {
-    const std::byte* row[kLanes];
-    for (int r = 0; r < kLanes; ++r) {
-      int64_t key = first + r < end ? first + r : end - 1;
-      key = key < begin ? begin : key;
-      row[r] = keys + key * head_dim * kBytes;
-    }
+    const LaneRows row = lane_rows(keys + first * head_dim * kBytes, head_dim * kBytes, kLanes);
     transpose_rows<typename Kv<kType>::Word>(row, d * kBytes, n * kBytes, out + first, kBlockKeys);
   }
 }

@@ -28,20 +28,19 @@ struct PanelBlock<kRunOf, false> {
   F scale[kRuns];
 };
 
-// kLanes rows of a weight; lanes beyond the last row repeat it.
+// Weight rows in the lanes, by plane.
 struct Rows {
-  const std::byte* plane[kMaxPlanes][kLanes];
+  LaneRows plane[kMaxPlanes];
   EncodingParams params;
 };
 
-SLUICE_INLINE Rows rows_at(const MatmulArgs& w, int64_t first) {
+// n >= 1 rows (of more, the first kLanes), `apart` rows from each to the next.
+SLUICE_INLINE Rows rows_at(const MatmulArgs& w, int64_t first, int64_t apart, int64_t n) {
   Rows rows;
   rows.params = w.params;
   for (size_t p = 0; p < kMaxPlanes; ++p) {
-    for (int r = 0; r < kLanes; ++r) {
-      const int64_t row = first + r < w.rows ? first + r : w.rows - 1;
-      rows.plane[p][r] = w.plane[p] + static_cast<uint64_t>(row) * w.stride[p];
-    }
+    const auto stride = static_cast<int64_t>(w.stride[p]);
+    rows.plane[p] = lane_rows(w.plane[p] + first * stride, stride * apart, n < kLanes ? n : kLanes);
   }
   return rows;
 }
@@ -82,14 +81,14 @@ SLUICE_INLINE I wide_from_signed(I v) {
 SLUICE_INLINE F f_negate(F x) { return as_f(i_xor(as_i(x), i_set(0x80000000))); }
 
 // The word at `offset`, where 16 bytes may be read.
-SLUICE_INLINE I first_word(const std::byte* const* row, int64_t offset) {
+SLUICE_INLINE I first_word(const LaneRows& row, int64_t offset) {
   I v[4];
   load_rows<16>(row, offset, v);
   return v[0];
 }
 
 // 32 values as 16 bytes of nibbles, the first half of the values in the low ones.
-SLUICE_INLINE void split_nibbles(const std::byte* const* row, int64_t offset, I* q) {
+SLUICE_INLINE void split_nibbles(const LaneRows& row, int64_t offset, I* q) {
   I v[4];
   load_rows<16>(row, offset, v);
   SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
@@ -220,7 +219,7 @@ struct SixBitRuns {
   F scale, neg_min;
   I scales[2], mins[2];  // four runs in each word
 };
-SLUICE_INLINE SixBitRuns six_bit_runs(const std::byte* const* row, int64_t at) {
+SLUICE_INLINE SixBitRuns six_bit_runs(const LaneRows& row, int64_t at) {
   I head[4];
   load_rows<16>(row, at, head);
   SixBitRuns runs;
@@ -295,7 +294,7 @@ struct DecodeQ6_K {
     if constexpr (i < 15) set_scales<i + 1>(scale, run_scales, out);
   }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const std::byte* const* row = rows.plane[0];
+    const LaneRows& row = rows.plane[0];
     const int64_t at = col / 256 * 210;
     I run_scales[4], tail[4];
     load_rows<16>(row, at + 192, run_scales);
@@ -329,7 +328,7 @@ struct DecodeQ2_K {
     if constexpr (i < 15) set_runs<i + 1>(scale, neg_min, runs, out);
   }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const std::byte* const* row = rows.plane[0];
+    const LaneRows& row = rows.plane[0];
     const int64_t at = col / 256 * 84;
     I runs[4], tail[4];
     load_rows<16>(row, at, runs);
@@ -362,7 +361,7 @@ struct DecodeQ3_K {
     if constexpr (i < 15) set_scales<i + 1>(scale, run_scales, out);
   }
   template <int half>
-  static SLUICE_INLINE void values(const std::byte* const* row, int64_t at, const I* high, Block* out) {
+  static SLUICE_INLINE void values(const LaneRows& row, int64_t at, const I* high, Block* out) {
     Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
                          out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
     I v[8];
@@ -375,7 +374,7 @@ struct DecodeQ3_K {
     }
   }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const std::byte* const* row = rows.plane[0];
+    const LaneRows& row = rows.plane[0];
     const int64_t at = col / 256 * 110;
     I tail[4], packed[3];  // the last 16 bytes: two crumbs, run scales, scale
     load_rows<16>(row, at + 94, tail);
@@ -436,7 +435,7 @@ SLUICE_INLINE void stream_words(const I* stream, I* q) {
 }
 // 4 * kBits bytes, in pieces of 16 and a rest of 4, 8 or 12.
 template <int kBits>
-SLUICE_INLINE void load_stream(const std::byte* const* row, int64_t at, I* stream) {
+SLUICE_INLINE void load_stream(const LaneRows& row, int64_t at, I* stream) {
   constexpr int kRest = 4 * kBits % 16;
   if constexpr (kBits >= 4) load_rows<16>(row, at, stream);
   if constexpr (kBits == 8) load_rows<16>(row, at + 16, stream + 4);
@@ -454,8 +453,7 @@ SLUICE_INLINE void widen_scales(const I* word, ScaleType type, F* out) {
 }
 
 // Entries [index, index + n) of a plane of scales, each from kLanes rows; n <= 16.
-SLUICE_INLINE void load_scales(const std::byte* const* row, ScaleType type, int64_t index, int64_t n,
-                               F* out) {
+SLUICE_INLINE void load_scales(const LaneRows& row, ScaleType type, int64_t index, int64_t n, F* out) {
   I word[4];
   if (type == ScaleType::kF32) {
     int64_t i = 0;

@@ -13,7 +13,9 @@ std::vector<const KernelTable*> available_tables() {
   std::vector<const KernelTable*> tables;
   const CpuFeatures& cpu = cpu_features();
 #if defined(__x86_64__)
-  if (cpu.avx512 && cpu.avx512_vnni && cpu.avx512_vbmi) tables.push_back(&avx512_vbmi::kTable);
+  const bool vbmi = cpu.avx512 && cpu.avx512_vnni && cpu.avx512_vbmi;
+  if (vbmi && cpu.amx_int8) tables.push_back(&avx512_amx::kTable);
+  if (vbmi) tables.push_back(&avx512_vbmi::kTable);
   if (cpu.avx512 && cpu.avx512_vnni) tables.push_back(&avx512::kTable);
   if (cpu.avx2 && cpu.avx_vnni) tables.push_back(&avx2_vnni::kTable);
   if (cpu.avx2) tables.push_back(&avx2::kTable);

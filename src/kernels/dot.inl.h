@@ -8,10 +8,70 @@
 // and every shape of call goes through these functions, so nothing else can change the result. The int8
 // chain has no freedom left: all instruction sets agree bit for bit.
 
+// How a kernel sees its int8 input rows t, block b of 32 columns, `run` of Decode::kRun columns in it.
+
+// Rows as they were quantised.
+template <class Decode>
+struct RowInputs {
+  static constexpr int kRuns = 32 / Decode::kRun;
+  const ActivationBlock* const* row;
+
+  const int8_t* q(int t, int64_t b, int run) const { return row[t][b].q + run * Decode::kRun; }
+  float scale(int t, int64_t b) const { return row[t][b].scale; }
+  int32_t neg_q(int t, int64_t b, int run) const {
+    return kRuns == 1 ? row[t][b].neg_q : row[t][b].neg_q16[run];
+  }
+  float sum(int t, int64_t b, int run) const { return kRuns == 1 ? row[t][b].sum : row[t][b].sum16[run]; }
+};
+
+// Some rows of some columns, repacked: rows of ActivationBlocks are often 4096 bytes apart, where they
+// compete for one place in the first-level cache, and half of each is not values.
+inline constexpr int64_t kPackedRows = 32;
+inline constexpr int64_t kPackedCols = 256;
+template <class Decode>
+struct alignas(64) PackedInputs {
+  static constexpr int kRuns = 32 / Decode::kRun;
+  static constexpr int64_t kBlocks = kPackedCols / 32;
+  static constexpr bool kHasZero = Decode::kZeroShift >= 0 && !(Decode::kIsWide && kWideIsSigned);
+  int8_t values[kBlocks * kRuns][kPackedRows][Decode::kRun];
+  float scales[kBlocks][kPackedRows];
+  float sums[Decode::kHasMin ? kBlocks * kRuns : 1][kPackedRows];
+  int32_t neg_qs[kHasZero ? kBlocks * kRuns : 1][kPackedRows];
+
+  // Rows from n on keep what they held.
+  void pack(const ActivationBlock* const* input, int64_t n, int64_t n_blocks) {
+    const RowInputs<Decode> rows{input};
+    constexpr int64_t kAheadRows = 4;
+    for (int t = 0; t < n; ++t) {
+      for (int64_t b = 0; b < n_blocks; ++b) {
+        if (t + kAheadRows < n) prefetch(&input[t + kAheadRows][b]);
+        SLUICE_UNROLL for (int run = 0; run < kRuns; ++run) {
+          __builtin_memcpy(values[b * kRuns + run][t], rows.q(t, b, run), Decode::kRun);
+          if constexpr (Decode::kHasMin) sums[b * kRuns + run][t] = rows.sum(t, b, run);
+          if constexpr (kHasZero) neg_qs[b * kRuns + run][t] = rows.neg_q(t, b, run);
+        }
+        scales[b][t] = rows.scale(t, b);
+      }
+    }
+  }
+};
+// Rows of it from `first` on.
+template <class Decode>
+struct PackedRows {
+  static constexpr int kRuns = 32 / Decode::kRun;
+  const PackedInputs<Decode>& inputs;
+  int64_t first;
+
+  const int8_t* q(int t, int64_t b, int run) const { return inputs.values[b * kRuns + run][first + t]; }
+  float scale(int t, int64_t b) const { return inputs.scales[b][first + t]; }
+  int32_t neg_q(int t, int64_t b, int run) const { return inputs.neg_qs[b * kRuns + run][first + t]; }
+  float sum(int t, int64_t b, int run) const { return inputs.sums[b * kRuns + run][first + t]; }
+};
+
 // sum [kInputs][kPanelGroups * kLanes] += panel x inputs, for n blocks of 32 columns.
-template <class Decode, int kInputs>
-SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_blocks,
-                            const ActivationBlock* const* input, float* sum) {
+template <class Decode, int kInputs, class Inputs>
+SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_blocks, const Inputs& x,
+                            float* sum) {
   constexpr int kRuns = 32 / Decode::kRun, kWords = Decode::kRun / 4;
   constexpr bool kHasZero = Decode::kZeroShift >= 0 && !(Decode::kIsWide && kWideIsSigned);
   F total[kInputs][kPanelGroups];
@@ -24,11 +84,9 @@ SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_block
     SLUICE_UNROLL for (int run = 0; run < kRuns; ++run) {
       I dot[kInputs][kPanelGroups];
       SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
-        const ActivationBlock& x = input[t][b];
         I start = i_set(0);
         if constexpr (kHasZero) {
-          const int32_t neg_q = kRuns == 1 ? x.neg_q : x.neg_q16[run];
-          start = i_shl<Decode::kZeroShift>(i_set(static_cast<uint32_t>(neg_q)));
+          start = i_shl<Decode::kZeroShift>(i_set(static_cast<uint32_t>(x.neg_q(t, b, run))));
         }
         SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) dot[t][g] = start;
       }
@@ -37,21 +95,21 @@ SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_block
         SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) w[g] = panel[g].q[run * kWords + j];
         SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
           uint32_t four;
-          __builtin_memcpy(&four, input[t][b].q + 4 * (run * kWords + j), 4);
-          const I x = i_set(four);
+          __builtin_memcpy(&four, x.q(t, b, run) + 4 * j, 4);
+          const I input = i_set(four);
           SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
-            dot[t][g] = Decode::kIsWide ? dot_wide(dot[t][g], w[g], x) : dot_narrow(dot[t][g], w[g], x);
+            dot[t][g] =
+                Decode::kIsWide ? dot_wide(dot[t][g], w[g], input) : dot_narrow(dot[t][g], w[g], input);
           }
         }
       }
       SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
-        const ActivationBlock& x = input[t][b];
-        const F scale = f_set(x.scale);
+        const F scale = f_set(x.scale(t, b));
         SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
           total[t][g] = f_fma(i_to_f(dot[t][g]), f_mul(panel[g].scale[run], scale), total[t][g]);
         }
         if constexpr (Decode::kHasMin) {
-          const F x_sum = f_set(kRuns == 1 ? x.sum : x.sum16[run]);
+          const F x_sum = f_set(x.sum(t, b, run));
           SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
             total[t][g] = f_fma(panel[g].min[run], x_sum, total[t][g]);
           }
@@ -66,26 +124,26 @@ SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_block
   }
 }
 
-// The same for a panel of floats [n_cols][kFloatGroups * kLanes].
-template <int kInputs>
+// The same for a panel of floats [n_cols][kGroups * kLanes].
+template <int kInputs, int kGroups>
 SLUICE_INLINE void dot_f32(const float* panel, int64_t n_cols, const float* const* input, float* sum) {
-  F total[kInputs][kFloatGroups];
+  F total[kInputs][kGroups];
   SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
-    SLUICE_UNROLL for (int g = 0; g < kFloatGroups; ++g) {
-      total[t][g] = f_load(sum + (t * kFloatGroups + g) * kLanes);
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
+      total[t][g] = f_load(sum + (t * kGroups + g) * kLanes);
     }
   }
-  for (int64_t c = 0; c < n_cols; ++c, panel += kFloatGroups * kLanes) {
-    F w[kFloatGroups];
-    SLUICE_UNROLL for (int g = 0; g < kFloatGroups; ++g) w[g] = f_load(panel + g * kLanes);
+  for (int64_t c = 0; c < n_cols; ++c, panel += kGroups * kLanes) {
+    F w[kGroups];
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) w[g] = f_load(panel + g * kLanes);
     SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
       const F x = f_set(input[t][c]);
-      SLUICE_UNROLL for (int g = 0; g < kFloatGroups; ++g) total[t][g] = f_fma(w[g], x, total[t][g]);
+      SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) total[t][g] = f_fma(w[g], x, total[t][g]);
     }
   }
   SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
-    SLUICE_UNROLL for (int g = 0; g < kFloatGroups; ++g) {
-      f_store(sum + (t * kFloatGroups + g) * kLanes, total[t][g]);
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
+      f_store(sum + (t * kGroups + g) * kLanes, total[t][g]);
     }
   }
 }

@@ -25,7 +25,3 @@
 #define SLUICE_INLINE inline __attribute__((always_inline))
 #define SLUICE_UNROLL _Pragma("GCC unroll 16")
 #endif
-
-// Makes the compiler read the row pointers behind `p` again: it would otherwise keep sixteen of them in
-// vector registers and move each back for every load.
-#define SLUICE_RELOAD(p) asm volatile("" : "+r"(p))

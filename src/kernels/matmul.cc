@@ -1,5 +1,6 @@
 // Cuts products into tasks for the thread pool.
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "base/align.h"
@@ -9,10 +10,13 @@
 namespace sluice {
 namespace {
 
-// A task reads about this many bytes of weights or does about this many products, whichever is less: some
-// microseconds, so that threads end together and the counter costs nothing.
-constexpr uint64_t kTaskBytes = 64 << 10;
+// A task of few inputs reads streams of rows, of at most this many bytes together: 32 streams of 16 KB, long
+// enough for the memory's prefetcher.
+constexpr uint64_t kTaskBytes = 512 << 10;
+constexpr uint64_t kTasksPerThread = 6;
+// A task of many inputs does about this many products.
 constexpr uint64_t kTaskProducts = 8 << 20;
+constexpr int64_t kManyInputs = 64;  // from here on packing them once for many rows pays
 
 struct Slice {
   MatmulFn run;
@@ -21,7 +25,16 @@ struct Slice {
   int64_t first_task;  // of this product
 };
 
-Slice make_slice(const Compute& compute, const MatmulTask& task) {
+uint64_t weight_row_bytes(const WeightView& w) {
+  const auto bytes = row_bytes(w.encoding, w.params, static_cast<uint64_t>(w.cols));
+  return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0});
+}
+
+bool is_empty(const MatmulTask& task) {
+  return task.input->rows() == 0 || task.weight.rows == 0 || task.weight.cols == 0;
+}
+
+Slice make_slice(const Compute& compute, const MatmulTask& task, uint64_t task_bytes) {
   const WeightView& w = task.weight;
   const auto& input = ActivationAccess::impl(*task.input);
   const bool is_int8 = encoding_info(w.encoding).activation == Activation::kInt8 && !compute.f32_activations;
@@ -47,11 +60,10 @@ Slice make_slice(const Compute& compute, const MatmulTask& task) {
   a.output_stride = task.output_stride;
 
   const uint64_t panel = static_cast<uint64_t>(compute.table->panel_rows);
-  const uint64_t panel_bytes = panel * (bytes[0] + bytes[1] + bytes[2]);
-  const uint64_t panel_products = panel * static_cast<uint64_t>(w.cols * a.n_inputs);
-  const uint64_t n_panels = std::min(kTaskBytes / std::max<uint64_t>(panel_bytes, 1),
-                                     kTaskProducts / std::max<uint64_t>(panel_products, 1));
+  const uint64_t n_panels = std::min(task_bytes / std::max<uint64_t>(panel * weight_row_bytes(w), 1),
+                                     kTaskProducts / (panel * static_cast<uint64_t>(w.cols * a.n_inputs)));
   slice.task_rows = static_cast<int64_t>(panel * std::max<uint64_t>(n_panels, 1));
+  if (a.n_inputs >= kManyInputs) slice.task_rows = std::max(slice.task_rows, compute.table->block_rows);
   return slice;
 }
 
@@ -60,10 +72,17 @@ Slice make_slice(const Compute& compute, const MatmulTask& task) {
 void matmul(const Compute& compute, std::span<const MatmulTask> tasks) {
   std::vector<Slice> slices;
   slices.reserve(tasks.size());
+  uint64_t bytes = 0;
+  for (const MatmulTask& task : tasks) {
+    if (!is_empty(task)) bytes += weight_row_bytes(task.weight) * static_cast<uint64_t>(task.weight.rows);
+  }
+  const auto n_threads = static_cast<uint64_t>(compute.pool->size());
+  const uint64_t task_bytes =
+      n_threads == 1 ? kTaskBytes : std::min(kTaskBytes, bytes / (kTasksPerThread * n_threads));
   int64_t n_tasks = 0;
   for (const MatmulTask& task : tasks) {
-    if (task.input->rows() == 0 || task.weight.rows == 0 || task.weight.cols == 0) continue;
-    Slice slice = make_slice(compute, task);
+    if (is_empty(task)) continue;
+    Slice slice = make_slice(compute, task, task_bytes);
     slice.first_task = n_tasks;
     n_tasks += (slice.args.rows + slice.task_rows - 1) / slice.task_rows;
     slices.push_back(slice);

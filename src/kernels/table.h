@@ -56,6 +56,7 @@ inline constexpr int64_t kAttentionRows = 32;
 struct KernelTable {
   const char* isa;
   int64_t panel_rows;                 // weight rows that matmul works on at once
+  int64_t block_rows;                 // the same for many inputs, where it pays; a multiple of panel_rows
   MatmulFn matmul[kNumEncodings][2];  // [encoding][Activation]; float encodings have kF32 alone
   AttentionFn attention[3];           // [KvType]
   void (*quantize_row)(const float* x, int64_t cols, ActivationBlock* out) noexcept;
@@ -83,6 +84,9 @@ namespace avx512 {
 extern const KernelTable kTable;
 }
 namespace avx512_vbmi {
+extern const KernelTable kTable;
+}
+namespace avx512_amx {
 extern const KernelTable kTable;
 }
 #elif defined(__aarch64__)

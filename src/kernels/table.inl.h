@@ -15,22 +15,28 @@ inline int64_t int8_rounds(int64_t n, int32_t* sums) noexcept {
   return n * kSums * kLanes * 4 * 2;
 }
 
+#if SLUICE_AMX
 template <class Decode>
-constexpr MatmulFn kInt8 = matmul_rows<Int8Product<Decode>>;
+constexpr MatmulFn kInt8 = matmul_tiled<Decode>;
+#else
 template <class Decode>
-constexpr MatmulFn kFloat = matmul_rows<F32Product<IntegerSource<Decode>>>;
+constexpr MatmulFn kInt8 = matmul_int8<Decode>;
+#endif
+template <class Decode>
+constexpr MatmulFn kFloat = matmul_f32<IntegerSource<Decode>>;
 
 constexpr KernelTable make_table() {
   KernelTable t = {};
   t.isa = SLUICE_ISA_NAME;
-  t.panel_rows = kFloatGroups > kPanelGroups ? kFloatRows : kPanelGroups * kLanes;
+  t.block_rows = kBlockRows;
+  t.panel_rows = (kFloatGroups > kPanelGroups ? kFloatGroups : kPanelGroups) * kLanes;
   const auto set = [&](Encoding encoding, MatmulFn with_f32, MatmulFn with_int8) {
     t.matmul[static_cast<size_t>(encoding)][static_cast<size_t>(Activation::kF32)] = with_f32;
     t.matmul[static_cast<size_t>(encoding)][static_cast<size_t>(Activation::kInt8)] = with_int8;
   };
-  set(Encoding::kF32, matmul_rows<F32Product<FloatSource<WordF32>>>, nullptr);
-  set(Encoding::kF16, matmul_rows<F32Product<FloatSource<WordF16>>>, nullptr);
-  set(Encoding::kBF16, matmul_rows<F32Product<FloatSource<WordBF16>>>, nullptr);
+  set(Encoding::kF32, matmul_f32<FloatSource<WordF32>>, nullptr);
+  set(Encoding::kF16, matmul_f32<FloatSource<WordF16>>, nullptr);
+  set(Encoding::kBF16, matmul_f32<FloatSource<WordBF16>>, nullptr);
   set(Encoding::kQ4_0, kFloat<DecodeQ4_0>, kInt8<DecodeQ4_0>);
   set(Encoding::kQ4_1, kFloat<DecodeQ4_1>, kInt8<DecodeQ4_1>);
   set(Encoding::kQ5_0, kFloat<DecodeQ5_0>, kInt8<DecodeQ5_0>);

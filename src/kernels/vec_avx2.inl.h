@@ -12,6 +12,8 @@ inline constexpr bool kWideIsSigned = false;
 inline constexpr bool kWideIsSigned = true;
 #endif
 
+#include "kernels/rows.inl.h"
+
 using F = __m256;
 using I = __m256i;
 
@@ -133,16 +135,15 @@ SLUICE_INLINE __m128i load_piece(const std::byte* p) {
 
 // Rows j and j + 4 side by side in 128-bit lanes, then a 4 x 4 transposition inside the lanes.
 template <int N>
-SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
+SLUICE_INLINE void load_rows(const LaneRows& row, int64_t offset, I* out) {
   if constexpr (N > 16) {
     load_rows<16>(row, offset, out);
     load_rows<N - 16>(row, offset + 16, out + 4);
   } else {
-    SLUICE_RELOAD(row);
     I side[4];
     SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-      side[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(load_piece<N>(row[j] + offset)),
-                                        load_piece<N>(row[j + 4] + offset), 1);
+      side[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(load_piece<N>(row.at(j, offset))),
+                                        load_piece<N>(row.at(j + 4, offset)), 1);
     }
     const I low0 = _mm256_unpacklo_epi32(side[0], side[1]);
     const I low1 = _mm256_unpacklo_epi32(side[2], side[3]);
@@ -162,12 +163,12 @@ SLUICE_INLINE short load_16(const std::byte* p) {
   __builtin_memcpy(&half, p, 2);
   return half;
 }
-SLUICE_INLINE __m128i load_rows_16(const std::byte* const* row, int64_t o) {
-  SLUICE_RELOAD(row);
-  return _mm_set_epi16(load_16(row[7] + o), load_16(row[6] + o), load_16(row[5] + o), load_16(row[4] + o),
-                       load_16(row[3] + o), load_16(row[2] + o), load_16(row[1] + o), load_16(row[0] + o));
+SLUICE_INLINE __m128i load_rows_16(const LaneRows& row, int64_t o) {
+  return _mm_set_epi16(load_16(row.at(7, o)), load_16(row.at(6, o)), load_16(row.at(5, o)),
+                       load_16(row.at(4, o)), load_16(row.at(3, o)), load_16(row.at(2, o)),
+                       load_16(row.at(1, o)), load_16(row.at(0, o)));
 }
-SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t offset) {
+SLUICE_INLINE I load_rows_u16(const LaneRows& row, int64_t offset) {
   return _mm256_cvtepu16_epi32(load_rows_16(row, offset));
 }
 
@@ -192,3 +193,4 @@ SLUICE_INLINE int32_t i_max_lane(I a) {
   return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 SLUICE_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+SLUICE_INLINE void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }

@@ -8,6 +8,8 @@ inline constexpr int kFloatGroups = 4;  // the same two for f32 inputs
 inline constexpr int kFloatInputs = 6;
 inline constexpr bool kWideIsSigned = false;
 
+#include "kernels/rows.inl.h"
+
 using F = __m512;
 using I = __m512i;
 
@@ -134,11 +136,11 @@ SLUICE_INLINE __m256i load_256(const std::byte* p) {
 
 // A cache line of each of sixteen rows: each is read once, for rows that are a multiple of 4096 bytes apart
 // compete for the same few places in the first-level cache.
-SLUICE_INLINE void load_rows_64(const std::byte* const* row, int64_t offset, I* out) {
+SLUICE_INLINE void load_rows_64(const LaneRows& row, int64_t offset, I* out) {
   I part[4][4];  // [four rows][word of 16 bytes]: lane l holds these words of the l-th 16 bytes
   SLUICE_UNROLL for (int g = 0; g < 4; ++g) {
-    transpose_lanes(i_load(row[4 * g] + offset), i_load(row[4 * g + 1] + offset),
-                    i_load(row[4 * g + 2] + offset), i_load(row[4 * g + 3] + offset), part[g]);
+    transpose_lanes(i_load(row.at(4 * g, offset)), i_load(row.at(4 * g + 1, offset)),
+                    i_load(row.at(4 * g + 2, offset)), i_load(row.at(4 * g + 3, offset)), part[g]);
   }
   SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
     const I low0 = _mm512_shuffle_i32x4(part[0][j], part[1][j], 0x44);
@@ -151,13 +153,13 @@ SLUICE_INLINE void load_rows_64(const std::byte* const* row, int64_t offset, I* 
     out[12 + j] = _mm512_shuffle_i32x4(high0, high1, 0xdd);
   }
 }
-SLUICE_INLINE void load_rows_32(const std::byte* const* row, int64_t offset, I* out) {
+SLUICE_INLINE void load_rows_32(const LaneRows& row, int64_t offset, I* out) {
   I low[4], high[4];  // rows j, j + 4, j + 8, j + 12: the first and the second 16 bytes
   SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-    const I a = _mm512_mask_broadcast_i64x4(_mm512_castsi256_si512(load_256(row[j] + offset)), 0xf0,
-                                            load_256(row[j + 4] + offset));
-    const I b = _mm512_mask_broadcast_i64x4(_mm512_castsi256_si512(load_256(row[j + 8] + offset)), 0xf0,
-                                            load_256(row[j + 12] + offset));
+    const I a = _mm512_mask_broadcast_i64x4(_mm512_castsi256_si512(load_256(row.at(j, offset))), 0xf0,
+                                            load_256(row.at(j + 4, offset)));
+    const I b = _mm512_mask_broadcast_i64x4(_mm512_castsi256_si512(load_256(row.at(j + 8, offset))), 0xf0,
+                                            load_256(row.at(j + 12, offset)));
     low[j] = _mm512_shuffle_i32x4(a, b, 0x88);
     high[j] = _mm512_shuffle_i32x4(a, b, 0xdd);
   }
@@ -165,8 +167,7 @@ SLUICE_INLINE void load_rows_32(const std::byte* const* row, int64_t offset, I* 
   transpose_lanes(high[0], high[1], high[2], high[3], out + 4);
 }
 template <int N>
-SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
-  SLUICE_RELOAD(row);
+SLUICE_INLINE void load_rows(const LaneRows& row, int64_t offset, I* out) {
   if constexpr (N == 64) {
     load_rows_64(row, offset, out);
   } else if constexpr (N == 32) {
@@ -174,10 +175,10 @@ SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out
   } else {
     I side[4];  // rows j, j + 4, j + 8 and j + 12 in the 128-bit lanes
     SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-      I v = _mm512_castsi128_si512(load_piece<N>(row[j] + offset));
-      v = _mm512_mask_broadcast_i32x4(v, 0x00f0, load_piece<N>(row[j + 4] + offset));
-      v = _mm512_mask_broadcast_i32x4(v, 0x0f00, load_piece<N>(row[j + 8] + offset));
-      side[j] = _mm512_mask_broadcast_i32x4(v, 0xf000, load_piece<N>(row[j + 12] + offset));
+      I v = _mm512_castsi128_si512(load_piece<N>(row.at(j, offset)));
+      v = _mm512_mask_broadcast_i32x4(v, 0x00f0, load_piece<N>(row.at(j + 4, offset)));
+      v = _mm512_mask_broadcast_i32x4(v, 0x0f00, load_piece<N>(row.at(j + 8, offset)));
+      side[j] = _mm512_mask_broadcast_i32x4(v, 0xf000, load_piece<N>(row.at(j + 12, offset)));
     }
     I word[4];
     transpose_lanes(side[0], side[1], side[2], side[3], word);
@@ -190,15 +191,14 @@ SLUICE_INLINE short load_16(const std::byte* p) {
   __builtin_memcpy(&half, p, 2);
   return half;
 }
-SLUICE_INLINE __m256i load_rows_16(const std::byte* const* row, int64_t o) {
-  SLUICE_RELOAD(row);
-  return _mm256_set_epi16(load_16(row[15] + o), load_16(row[14] + o), load_16(row[13] + o),
-                          load_16(row[12] + o), load_16(row[11] + o), load_16(row[10] + o),
-                          load_16(row[9] + o), load_16(row[8] + o), load_16(row[7] + o), load_16(row[6] + o),
-                          load_16(row[5] + o), load_16(row[4] + o), load_16(row[3] + o), load_16(row[2] + o),
-                          load_16(row[1] + o), load_16(row[0] + o));
+SLUICE_INLINE __m256i load_rows_16(const LaneRows& row, int64_t o) {
+  return _mm256_set_epi16(
+      load_16(row.at(15, o)), load_16(row.at(14, o)), load_16(row.at(13, o)), load_16(row.at(12, o)),
+      load_16(row.at(11, o)), load_16(row.at(10, o)), load_16(row.at(9, o)), load_16(row.at(8, o)),
+      load_16(row.at(7, o)), load_16(row.at(6, o)), load_16(row.at(5, o)), load_16(row.at(4, o)),
+      load_16(row.at(3, o)), load_16(row.at(2, o)), load_16(row.at(1, o)), load_16(row.at(0, o)));
 }
-SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t offset) {
+SLUICE_INLINE I load_rows_u16(const LaneRows& row, int64_t offset) {
   return _mm512_cvtepu16_epi32(load_rows_16(row, offset));
 }
 
@@ -219,3 +219,4 @@ SLUICE_INLINE float f_max_lane(F a) {
 SLUICE_INLINE int32_t i_sum(I a) { return _mm512_reduce_add_epi32(a); }
 SLUICE_INLINE int32_t i_max_lane(I a) { return _mm512_reduce_max_epi32(a); }
 SLUICE_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+SLUICE_INLINE void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }

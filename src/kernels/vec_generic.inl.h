@@ -12,6 +12,8 @@ inline constexpr int kFloatInputs = 1;
 // True: dot_wide() takes signed weight bytes; false: unsigned ones, 128 above.
 inline constexpr bool kWideIsSigned = true;
 
+#include "kernels/rows.inl.h"
+
 struct F {
   float lane[kLanes];
 };
@@ -187,20 +189,20 @@ SLUICE_INLINE void i8_store(void* p, I x) {
   __builtin_memcpy(p, bytes, sizeof(bytes));
 }
 
-// out[j] lane r = word j of the N (4, 8, 12, 16, 32, 64) bytes at row[r] + offset. Reads these bytes only.
+// out[j] lane r = word j of the N (4, 8, 12, 16, 32, 64) bytes at row.at(r, offset). Reads these bytes only.
 template <int N>
-SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
+SLUICE_INLINE void load_rows(const LaneRows& row, int64_t offset, I* out) {
   for (int r = 0; r < kLanes; ++r) {
     uint32_t word[N / 4];
-    __builtin_memcpy(word, row[r] + offset, N);
+    __builtin_memcpy(word, row.at(r, offset), N);
     for (int j = 0; j < N / 4; ++j) out[j].lane[r] = word[j];
   }
 }
-// Lane r = the 16 bits at row[r] + offset.
-SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t offset) {
+// Lane r = the 16 bits at row.at(r, offset).
+SLUICE_INLINE I load_rows_u16(const LaneRows& row, int64_t offset) {
   return each<I>([&](int r) {
     uint16_t half;
-    __builtin_memcpy(&half, row[r] + offset, 2);
+    __builtin_memcpy(&half, row.at(r, offset), 2);
     return uint32_t{half};
   });
 }
@@ -222,3 +224,5 @@ SLUICE_INLINE int32_t i_max_lane(I a) {  // signed
   return m;
 }
 SLUICE_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+// Into the second-level cache.
+SLUICE_INLINE void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }

@@ -8,6 +8,8 @@ inline constexpr int kFloatGroups = 4;  // the same two for f32 inputs
 inline constexpr int kFloatInputs = 5;
 inline constexpr bool kWideIsSigned = true;
 
+#include "kernels/rows.inl.h"
+
 using F = float32x4_t;
 using I = uint32x4_t;
 
@@ -137,13 +139,13 @@ SLUICE_INLINE I high_pairs(I a, I b) {
 }
 // A 4 x 4 transposition.
 template <int N>
-SLUICE_INLINE void load_rows(const std::byte* const* row, int64_t offset, I* out) {
+SLUICE_INLINE void load_rows(const LaneRows& row, int64_t offset, I* out) {
   if constexpr (N > 16) {
     load_rows<16>(row, offset, out);
     load_rows<N - 16>(row, offset + 16, out + 4);
   } else {
-    const I a = load_piece<N>(row[0] + offset), b = load_piece<N>(row[1] + offset);
-    const I c = load_piece<N>(row[2] + offset), d = load_piece<N>(row[3] + offset);
+    const I a = load_piece<N>(row.at(0, offset)), b = load_piece<N>(row.at(1, offset));
+    const I c = load_piece<N>(row.at(2, offset)), d = load_piece<N>(row.at(3, offset));
     const I even0 = vtrn1q_u32(a, b), even1 = vtrn1q_u32(c, d);
     const I odd0 = vtrn2q_u32(a, b), odd1 = vtrn2q_u32(c, d);
     out[0] = low_pairs(even0, even1);
@@ -158,9 +160,9 @@ SLUICE_INLINE uint16_t load_16(const std::byte* p) {
   __builtin_memcpy(&half, p, 2);
   return half;
 }
-SLUICE_INLINE I load_rows_u16(const std::byte* const* row, int64_t o) {
-  const uint32_t half[4] = {load_16(row[0] + o), load_16(row[1] + o), load_16(row[2] + o),
-                            load_16(row[3] + o)};
+SLUICE_INLINE I load_rows_u16(const LaneRows& row, int64_t o) {
+  const uint32_t half[4] = {load_16(row.at(0, o)), load_16(row.at(1, o)), load_16(row.at(2, o)),
+                            load_16(row.at(3, o))};
   return vld1q_u32(half);
 }
 
@@ -172,3 +174,4 @@ SLUICE_INLINE float f_max_lane(F a) { return vmaxvq_f32(a); }
 SLUICE_INLINE int32_t i_sum(I a) { return vaddvq_s32(as_s32(a)); }
 SLUICE_INLINE int32_t i_max_lane(I a) { return vmaxvq_s32(as_s32(a)); }
 SLUICE_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+SLUICE_INLINE void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }

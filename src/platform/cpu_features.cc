@@ -1,6 +1,7 @@
 #include "platform/cpu_features.h"
 
 #include <sched.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -41,6 +42,12 @@ uint64_t enabled_state() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
+// Linux saves the tile registers only for processes that ask (ARCH_REQ_XCOMP_PERM); threads share the answer.
+bool may_use_tiles() {
+  constexpr long kRequest = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+
 constexpr bool bit(uint32_t value, int index) { return (value >> index) & 1; }
 
 CpuFeatures detect() {
@@ -60,6 +67,8 @@ CpuFeatures detect() {
   f.avx512_vnni = f.avx512 && bit(l7.ecx, 11);
   f.avx512_bf16 = f.avx512 && bit(l7_1.eax, 5);
   f.avx512_vbmi = f.avx512 && bit(l7.ecx, 1);
+  const bool tiles_saved = (state & 0x60000) == 0x60000;
+  f.amx_int8 = tiles_saved && bit(l7.edx, 24) && bit(l7.edx, 25) && may_use_tiles();
   return f;
 }
 

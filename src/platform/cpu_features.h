@@ -12,6 +12,7 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool avx512_vbmi = false;
+  bool amx_int8 = false;  // tiles, and the kernel lets this process use them
   bool neon = false;
   bool neon_dotprod = false;
   bool neon_i8mm = false;

@@ -1,0 +1,154 @@
+// Products with many int8 inputs by AMX tiles: 16 inputs x 16 weight rows of exact 32-bit integers at once.
+// The integers are those of dot_int8() and go through the same chain of sums in the same order, so the
+// results are equal bit for bit. What the tiles ask of weights, a word of four columns for each of sixteen
+// rows, is what PanelBlock::q holds already.
+
+static_assert(kPanelGroups == 2 && kLanes == 16 && kPackedRows == 32);
+
+inline constexpr int kTileRows = 16;  // inputs of one tile
+
+// Tiles 0-3 hold dots, 4-5 inputs [16][kRun], 6-7 weights [kRun / 4][16 words]. The state belongs to the
+// thread, so it is set for the length of one call.
+template <int kRun>
+class TileScope {
+ public:
+  TileScope() {
+    Config config = {};
+    config.palette = 1;
+    for (int tile = 0; tile < 8; ++tile) {
+      config.row_bytes[tile] = tile == 4 || tile == 5 ? kRun : 64;
+      config.rows[tile] = tile < 6 ? kTileRows : kRun / 4;
+    }
+    asm volatile("" : : "r"(&config) : "memory");  // GCC's intrinsic names the first eight bytes alone
+    _tile_loadconfig(&config);
+  }
+  ~TileScope() { _tile_release(); }
+  TileScope(const TileScope&) = delete;
+  TileScope& operator=(const TileScope&) = delete;
+
+ private:
+  struct Config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+  };
+  static_assert(sizeof(Config) == 64);
+};
+
+// Dots of one run: [half of the inputs][group of weight rows][input][weight row].
+struct alignas(64) TileDots {
+  int32_t dot[2][kPanelGroups][kTileRows][kLanes];
+};
+
+template <class Decode>
+struct TiledProduct {
+  using Block = typename Decode::Block;
+  static constexpr int64_t kFewest = 6;
+  static constexpr int kRuns = 32 / Decode::kRun;
+
+  // Weights as signed bytes, their zero point taken away.
+  static void prepare(Block* panel, int64_t n_blocks) {
+    if constexpr (Decode::kZeroShift >= 0) {
+      const I zero = i_set((1u << Decode::kZeroShift) * 0x01010101u);
+      for (int64_t i = 0; i < n_blocks * kPanelGroups; ++i) {
+        SLUICE_UNROLL for (int j = 0; j < 8; ++j) panel[i].q[j] = _mm512_sub_epi8(panel[i].q[j], zero);
+      }
+    }
+  }
+
+  // sum [row][kPanelGroups * kLanes] += the dots of `run`, for kRows input rows from `first` on, all of one
+  // half.
+  template <int kRows>
+  static SLUICE_INLINE void add_rows(const Block* panel, int64_t run, const PackedInputs<Decode>& x,
+                                     const TileDots& dots, int64_t first, float* sum) {
+    const Block* const block = panel + run / kRuns * kPanelGroups;
+    const float* const scales = &x.scales[run / kRuns][first];
+    const float* const sums = Decode::kHasMin ? &x.sums[run][first] : nullptr;
+    const auto* const dot = &dots.dot[first / kTileRows][0][first % kTileRows];
+    float* const at = sum + first * kPanelGroups * kLanes;
+    F scale[kPanelGroups], min[kPanelGroups];
+    SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
+      scale[g] = block[g].scale[run % kRuns];
+      if constexpr (Decode::kHasMin) min[g] = block[g].min[run % kRuns];
+    }
+    SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
+      SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
+        float* const to = at + (t * kPanelGroups + g) * kLanes;
+        const F value = i_to_f(i_load(dot[g * kTileRows + t]));
+        F total = f_fma(value, f_mul(scale[g], f_set(scales[t])), f_load(to));
+        if constexpr (Decode::kHasMin) total = f_fma(min[g], f_set(sums[t]), total);
+        f_store(to, total);
+      }
+    }
+  }
+  // A quarter of the input rows, as far as there are n.
+  static SLUICE_INLINE void add_quarter(int64_t quarter, const Block* panel, int64_t run,
+                                        const PackedInputs<Decode>& x, const TileDots& dots, int64_t n,
+                                        float* sum) {
+    constexpr int kRows = kTileRows / 2;
+    const int64_t first = quarter * kRows;
+    if (n >= first + kRows) return add_rows<kRows>(panel, run, x, dots, first, sum);
+    for (int64_t t = first; t < n; ++t) add_rows<1>(panel, run, x, dots, t, sum);
+  }
+
+  static SLUICE_INLINE const void* weights(const Block* panel, int64_t run, int group) {
+    return panel[run / kRuns * kPanelGroups + group].q + run % kRuns * (Decode::kRun / 4);
+  }
+
+  // The dots of run `next` by the tiles, between the sums of run `run` by the vectors, so that both are busy.
+  // Without kAdd the first half alone.
+  template <bool kAdd>
+  static SLUICE_INLINE void step(const Block* panel, const PackedInputs<Decode>& x, int64_t next,
+                                 TileDots& next_dots, int64_t run, const TileDots& dots, int64_t n,
+                                 float* sum) {
+    const bool two = n > kTileRows;
+    const auto add = [&](int64_t quarter) {
+      if constexpr (kAdd) add_quarter(quarter, panel, run, x, dots, n, sum);
+    };
+    _tile_loadd(6, weights(panel, next, 0), 64);
+    _tile_loadd(4, x.values[next][0], Decode::kRun);
+    _tile_zero(0);
+    _tile_dpbssd(0, 4, 6);
+    add(0);
+    _tile_loadd(7, weights(panel, next, 1), 64);
+    _tile_zero(1);
+    _tile_dpbssd(1, 4, 7);
+    _tile_stored(0, next_dots.dot[0][0], 64);
+    add(1);
+    if (two) {
+      _tile_loadd(5, x.values[next][kTileRows], Decode::kRun);
+      _tile_zero(2);
+      _tile_dpbssd(2, 5, 6);
+    }
+    _tile_stored(1, next_dots.dot[0][1], 64);
+    add(2);
+    if (two) {
+      _tile_zero(3);
+      _tile_dpbssd(3, 5, 7);
+      _tile_stored(2, next_dots.dot[1][0], 64);
+    }
+    add(3);
+    if (two) _tile_stored(3, next_dots.dot[1][1], 64);
+  }
+
+  // sum [n][kPanelGroups * kLanes] += panel (after prepare()) x inputs.
+  static void dot(const Block* panel, int64_t n_blocks, const PackedInputs<Decode>& x, int64_t n,
+                  float* sum) {
+    TileDots dots[2];
+    const int64_t n_runs = n_blocks * kRuns;
+    step<false>(panel, x, 0, dots[0], 0, dots[1], n, sum);
+    for (int64_t run = 0; run + 1 < n_runs; ++run) {
+      step<true>(panel, x, run + 1, dots[(run + 1) % 2], run, dots[run % 2], n, sum);
+    }
+    for (int64_t quarter = 0; quarter < 4; ++quarter) {
+      add_quarter(quarter, panel, n_runs - 1, x, dots[(n_runs - 1) % 2], n, sum);
+    }
+  }
+};
+
+template <class Decode>
+void matmul_tiled(const MatmulArgs& a) noexcept {
+  if (a.n_inputs < TiledProduct<Decode>::kFewest) return matmul_rows<Int8Product<Decode>>(a);
+  const TileScope<Decode::kRun> scope;
+  matmul_packed<Decode, TiledProduct<Decode>>(a);
+}
