@@ -2,7 +2,11 @@
 // time, into the first-level cache, and multiplied with all inputs before the next columns are decoded.
 
 inline constexpr int64_t kInputBlock = 256;  // input rows whose sums are kept at a time
-inline constexpr int64_t kBlockRows = 128;   // weight rows that many inputs are packed for
+#if SLUICE_AMX
+inline constexpr int64_t kBlockRows = 256;  // weight rows that many inputs are packed for
+#else
+inline constexpr int64_t kBlockRows = 128;
+#endif
 
 // Bytes of `chunk` columns of each plane of a row.
 template <int kPlanes>
@@ -348,8 +352,9 @@ template <class Decode>
 struct PackedProduct {
   static constexpr int64_t kFewest = kTileInputs + 1;  // inputs; below it matmul_rows() is as good
   static void prepare(typename Decode::Block*, int64_t) {}
+  // `next` is what the next call will take.
   static void dot(const typename Decode::Block* panel, int64_t n_blocks, const PackedInputs<Decode>& x,
-                  int64_t n, float* sum) {
+                  const PackedInputs<Decode>& /*next*/, int64_t n, float* sum) {
     int64_t n_tiles = (n + kTileInputs - 1) / kTileInputs;  // of nearly equal size: small ones cost most
     for (int64_t t = 0; t < n; --n_tiles) {
       const int64_t n_tile = (n - t + n_tiles - 1) / n_tiles;
@@ -400,14 +405,16 @@ inline void matmul_packed(const MatmulArgs& a) noexcept {
           }
           for (int64_t t = 0; t < n_inputs; t += kPackedRows) {
             const int64_t n = n_inputs - t < kPackedRows ? n_inputs - t : kPackedRows;
-            Product::dot(&panel.block[0][0], n_cols / 32, packed[t / kPackedRows], n, sum[p] + t * kRows);
+            const PackedInputs<Decode>* const x = &packed[t / kPackedRows];
+            Product::dot(&panel.block[0][0], n_cols / 32, *x, x[t + kPackedRows < n_inputs ? 1 : 0], n,
+                         sum[p] + t * kRows);
           }
         }
       }
-      for (int64_t row = block, p = 0; row < end_row; row += kRows, ++p) {
-        float* to = a.output + first * a.output_stride + row;
-        for (int64_t t = 0; t < n_inputs; ++t, to += a.output_stride) {
-          store_lanes<kRows>(to, sum[p] + t * kRows, end_row - row);
+      for (int64_t t = 0; t < n_inputs; ++t) {
+        float* const to = a.output + (first + t) * a.output_stride;
+        for (int64_t row = block, p = 0; row < end_row; row += kRows, ++p) {
+          store_lanes<kRows>(to + row, sum[p] + t * kRows, end_row - row);
         }
       }
     }

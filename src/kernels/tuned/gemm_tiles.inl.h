@@ -82,13 +82,12 @@ struct TiledProduct {
     }
   }
   // A quarter of the input rows, as far as there are n.
-  static SLUICE_INLINE void add_quarter(int64_t quarter, const Block* panel, int64_t run,
-                                        const PackedInputs<Decode>& x, const TileDots& dots, int64_t n,
-                                        float* sum) {
-    constexpr int kRows = kTileRows / 2;
-    const int64_t first = quarter * kRows;
-    if (n >= first + kRows) return add_rows<kRows>(panel, run, x, dots, first, sum);
-    for (int64_t t = first; t < n; ++t) add_rows<1>(panel, run, x, dots, t, sum);
+  template <int kQuarter>
+  static SLUICE_INLINE void add_quarter(const Block* panel, int64_t run, const PackedInputs<Decode>& x,
+                                        const TileDots& dots, int64_t n, float* sum) {
+    constexpr int kRows = kTileRows / 2, kFirst = kQuarter * kRows;
+    if (n >= kFirst + kRows) return add_rows<kRows>(panel, run, x, dots, kFirst, sum);
+    for (int64_t t = kFirst; t < n; ++t) add_rows<1>(panel, run, x, dots, t, sum);
   }
 
   static SLUICE_INLINE const void* weights(const Block* panel, int64_t run, int group) {
@@ -102,47 +101,49 @@ struct TiledProduct {
                                  TileDots& next_dots, int64_t run, const TileDots& dots, int64_t n,
                                  float* sum) {
     const bool two = n > kTileRows;
-    const auto add = [&](int64_t quarter) {
-      if constexpr (kAdd) add_quarter(quarter, panel, run, x, dots, n, sum);
-    };
     _tile_loadd(6, weights(panel, next, 0), 64);
     _tile_loadd(4, x.values[next][0], Decode::kRun);
     _tile_zero(0);
     _tile_dpbssd(0, 4, 6);
-    add(0);
+    if constexpr (kAdd) add_quarter<0>(panel, run, x, dots, n, sum);
     _tile_loadd(7, weights(panel, next, 1), 64);
     _tile_zero(1);
     _tile_dpbssd(1, 4, 7);
     _tile_stored(0, next_dots.dot[0][0], 64);
-    add(1);
+    if constexpr (kAdd) add_quarter<1>(panel, run, x, dots, n, sum);
     if (two) {
       _tile_loadd(5, x.values[next][kTileRows], Decode::kRun);
       _tile_zero(2);
       _tile_dpbssd(2, 5, 6);
     }
     _tile_stored(1, next_dots.dot[0][1], 64);
-    add(2);
+    if constexpr (kAdd) add_quarter<2>(panel, run, x, dots, n, sum);
     if (two) {
       _tile_zero(3);
       _tile_dpbssd(3, 5, 7);
       _tile_stored(2, next_dots.dot[1][0], 64);
     }
-    add(3);
+    if constexpr (kAdd) add_quarter<3>(panel, run, x, dots, n, sum);
     if (two) _tile_stored(3, next_dots.dot[1][1], 64);
   }
 
   // sum [n][kPanelGroups * kLanes] += panel (after prepare()) x inputs.
-  static void dot(const Block* panel, int64_t n_blocks, const PackedInputs<Decode>& x, int64_t n,
-                  float* sum) {
+  // Brings `next`, the inputs of the next call, into the first-level cache: tiles wait for their rows.
+  static void dot(const Block* panel, int64_t n_blocks, const PackedInputs<Decode>& x,
+                  const PackedInputs<Decode>& next, int64_t n, float* sum) {
     TileDots dots[2];
     const int64_t n_runs = n_blocks * kRuns;
     step<false>(panel, x, 0, dots[0], 0, dots[1], n, sum);
     for (int64_t run = 0; run + 1 < n_runs; ++run) {
+      const auto* const ahead = reinterpret_cast<const std::byte*>(next.values[run]);
+      SLUICE_UNROLL for (int64_t at = 0; at < kPackedRows * Decode::kRun; at += 64) prefetch(ahead + at);
       step<true>(panel, x, run + 1, dots[(run + 1) % 2], run, dots[run % 2], n, sum);
     }
-    for (int64_t quarter = 0; quarter < 4; ++quarter) {
-      add_quarter(quarter, panel, n_runs - 1, x, dots[(n_runs - 1) % 2], n, sum);
-    }
+    const TileDots& last = dots[(n_runs - 1) % 2];
+    add_quarter<0>(panel, n_runs - 1, x, last, n, sum);
+    add_quarter<1>(panel, n_runs - 1, x, last, n, sum);
+    add_quarter<2>(panel, n_runs - 1, x, last, n, sum);
+    add_quarter<3>(panel, n_runs - 1, x, last, n, sum);
   }
 };
 
