@@ -32,7 +32,7 @@ class Ahead {
     SLUICE_UNROLL for (int p = 0; p < kPlanes; ++p) {
       begin_[p] = bytes.plane[p] * index;
       end_[p] = begin_[p] + bytes.plane[p];
-      if (end_[p] > a.row_bytes[p]) end_[p] = a.row_bytes[p];
+      if (end_[p] > a.row_bytes[p]) end_[p] = a.row_bytes[p];  // and nothing where that ends before it begins
     }
   }
 
@@ -350,7 +350,7 @@ SLUICE_INLINE void dot_packed_some(int64_t n, const typename Decode::Block* pane
 }
 template <class Decode>
 struct PackedProduct {
-  static constexpr int64_t kFewest = kTileInputs + 1;  // inputs; below it matmul_rows() is as good
+  static constexpr int64_t kFewest = 17;  // inputs; for fewer, memory is the limit and matmul_rows() better
   static void prepare(typename Decode::Block*, int64_t) {}
   // `next` is what the next call will take.
   static void dot(const typename Decode::Block* panel, int64_t n_blocks, const PackedInputs<Decode>& x,
@@ -369,13 +369,13 @@ struct PackedProduct {
 template <class Decode, class Product>
 inline void matmul_packed(const MatmulArgs& a) noexcept {
   constexpr int64_t kRows = kPanelGroups * kLanes, kPanels = kBlockRows / kRows;
-  constexpr int64_t kGroupsOfInputs = kInputBlock / kPackedRows;
   struct alignas(64) Panel {
     typename Decode::Block block[kPackedCols / 32][kPanelGroups];
   };
   Panel panel;
-  PackedInputs<Decode> packed[kGroupsOfInputs];
+  PackedInputs<Decode> packed[kInputBlock / kPackedRows];
   alignas(64) float sum[kPanels][kInputBlock * kRows];  // [panel][input, row]
+  const ChunkBytes<kPlanesOf<Decode>> bytes(a, kPackedCols);
   for (int64_t first = 0; first < a.n_inputs; first += kInputBlock) {
     const int64_t n_inputs = a.n_inputs - first < kInputBlock ? a.n_inputs - first : kInputBlock;
     for (int64_t block = a.row_begin; block < a.row_end; block += kBlockRows) {
@@ -397,8 +397,11 @@ inline void matmul_packed(const MatmulArgs& a) noexcept {
             const int64_t at = row + g * kLanes < end_row ? row + g * kLanes : end_row - 1;
             rows[g] = rows_at(a, at, 1, end_row - at);
           }
-          Ahead<kPlanesOf<Decode>> nothing(a, a.rows, 1, 0, ChunkBytes<kPlanesOf<Decode>>(a, 0), 0, 1);
-          decode_panel<Decode>(rows, col, n_cols, nothing, panel.block);
+          const bool is_last = row + kRows >= end_row;
+          Ahead<kPlanesOf<Decode>> ahead(a, is_last ? block : row + kRows, 1, kRows, bytes,
+                                         static_cast<uint64_t>(col / kPackedCols + (is_last ? 1 : 0)),
+                                         decode_steps<Decode>(n_cols));
+          decode_panel<Decode>(rows, col, n_cols, ahead, panel.block);
           Product::prepare(&panel.block[0][0], n_cols / 32);
           if (col == 0) {
             for (int64_t i = 0; i < n_inputs * kRows; ++i) sum[p][i] = 0;

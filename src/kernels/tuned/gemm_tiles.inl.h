@@ -43,7 +43,7 @@ struct alignas(64) TileDots {
 template <class Decode>
 struct TiledProduct {
   using Block = typename Decode::Block;
-  static constexpr int64_t kFewest = 6;
+  static constexpr int64_t kFewest = 12;  // inputs; for fewer, memory is the limit and matmul_rows() better
   static constexpr int kRuns = 32 / Decode::kRun;
 
   // Weights as signed bytes, their zero point taken away.
