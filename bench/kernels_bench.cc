@@ -1,13 +1,16 @@
 // Micro-benchmarks of the kernels: each instruction set x encoding x number of input rows.
 //
 //   matmul/<isa>/<encoding>[+f32]/rows:<output>x<input>/batch:<n>/threads:<t>
-//   attention/<isa>/<kv type>/context:<n>/batch:<n>/threads:<t>
+//   attention/<isa>/<kv type>/dim:<n>/group:<n>/context:<n>/batch:<n>/threads:<t>    8 KV heads
+//   read/threads:<t>    what reading memory reaches
 //
-// Weights are many matrices, 256 MB together, used in turn, so that a batch of 1 reads memory and not a
-// cache. bytes_per_second counts the bytes of the weights (keys and values), items_per_second the operations
-// (2 per product). Select with --benchmark_filter; the default set is what docs/performance.md lists.
+// Weights are many matrices (layers of a KV cache), 256 MB together, used in turn, so that a batch of 1 reads
+// memory and not a cache. bytes_per_second counts the bytes of the weights (keys and values),
+// items_per_second the operations (2 per product). Select with --benchmark_filter; the default set is what
+// docs/performance.md lists.
 #include <benchmark/benchmark.h>
 
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -15,6 +18,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "platform/memory_info.h"
 
 namespace sluice {
 namespace {
@@ -85,38 +89,81 @@ void run_matmul(benchmark::State& state, const std::string& isa, Encoding encodi
   state.SetItemsProcessed(state.iterations() * 2 * shape.rows * shape.cols * shape.batch);
 }
 
-void run_attention(benchmark::State& state, const std::string& isa, KvType type, int64_t context,
-                   int64_t batch, int threads) {
-  constexpr int64_t kHeads = 8, kGroup = 4, kHeadDim = 128;
-  ThreadPool pool(threads);
+// Layers of a KV cache as SequenceState lays it out, used in turn like the weights.
+struct AttentionShape {
+  KvType type;
+  int64_t group, head_dim, context, batch;
+  int threads;
+};
+
+void run_attention(benchmark::State& state, const std::string& isa, AttentionShape shape) {
+  constexpr int64_t kHeads = 8;
+  ThreadPool pool(shape.threads);
   Compute compute{&kernel_table(isa), &pool, false};
-  const size_t head_bytes = static_cast<size_t>(kKvBlockTokens * kHeadDim) * kv_type_bytes(type);
-  const size_t block_bytes = 2 * kHeads * head_bytes;
-  const int64_t n_blocks = (context + kKvBlockTokens - 1) / kKvBlockTokens;
-  std::vector<std::byte> memory(block_bytes * static_cast<size_t>(n_blocks));
-  std::vector<const std::byte*> blocks;
-  for (int64_t b = 0; b < n_blocks; ++b) blocks.push_back(&memory[static_cast<size_t>(b) * block_bytes]);
-  std::vector<float> q(static_cast<size_t>(batch * kHeads * kGroup * kHeadDim), 0.1f), out(q.size());
+  const size_t head_bytes = kv_head_bytes(shape.type, shape.head_dim);
+  const size_t layer_bytes = 2 * kHeads * head_bytes;
+  const int64_t n_blocks = (shape.context + kKvBlockTokens - 1) / kKvBlockTokens;
+  const size_t n_layers = std::max<size_t>(1, kWeightBytes / (layer_bytes * static_cast<size_t>(n_blocks)));
+  std::vector<PageBuffer> memory;
+  std::vector<std::vector<const std::byte*>> blocks(n_layers);
+  for (int64_t b = 0; b < n_blocks; ++b) {
+    memory.emplace_back(n_layers * layer_bytes);
+    std::memcpy(memory.back().data(), weight_memory().data(),
+                std::min(n_layers * layer_bytes, weight_memory().size()));
+    for (size_t l = 0; l < n_layers; ++l) blocks[l].push_back(memory.back().data() + l * layer_bytes);
+  }
+  std::vector<float> q(static_cast<size_t>(shape.batch * kHeads * shape.group * shape.head_dim), 0.1f);
+  std::vector<float> out(q.size());
+  std::vector<float> scratch(
+      static_cast<size_t>(attention_scratch_floats(kHeads * shape.group, shape.head_dim)));
   std::vector<AttentionTask> tasks;
   for (int64_t h = 0; h < kHeads; ++h) {
     AttentionTask task;
-    task.q = q.data() + h * kGroup * kHeadDim;
-    task.out = out.data() + h * kGroup * kHeadDim;
-    task.q_stride = task.out_stride = kHeads * kGroup * kHeadDim;
-    task.n_queries = batch;
-    task.first_position = context - batch;
-    task.blocks = blocks;
-    task.k_offset = 2 * static_cast<size_t>(h) * head_bytes;
-    task.v_offset = task.k_offset + head_bytes;
-    task.kv_type = type;
-    task.group = kGroup;
-    task.head_dim = kHeadDim;
+    task.q = q.data() + h * shape.group * shape.head_dim;
+    task.out = out.data() + h * shape.group * shape.head_dim;
+    task.q_stride = task.out_stride = kHeads * shape.group * shape.head_dim;
+    task.n_queries = shape.batch;
+    task.first_position = shape.context - shape.batch;
+    task.k_offset = static_cast<size_t>(h) * head_bytes;
+    task.v_offset = static_cast<size_t>(kHeads + h) * head_bytes;
+    task.kv_type = shape.type;
+    task.group = shape.group;
+    task.head_dim = shape.head_dim;
     task.scale = 0.1f;
     tasks.push_back(task);
   }
-  for (auto _ : state) attention(compute, tasks);
-  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(memory.size()));
-  state.SetItemsProcessed(state.iterations() * 4 * batch * kHeads * kGroup * kHeadDim * context);
+  size_t layer = 0;
+  for (auto _ : state) {
+    for (AttentionTask& task : tasks) task.blocks = blocks[layer];
+    attention(compute, tasks, scratch);
+    layer = (layer + 1) % n_layers;
+  }
+  const int64_t n_seen = shape.batch * (shape.context - shape.batch) + shape.batch * (shape.batch + 1) / 2;
+  state.SetBytesProcessed(state.iterations() * n_blocks * static_cast<int64_t>(layer_bytes));
+  state.SetItemsProcessed(state.iterations() * 4 * kHeads * shape.group * shape.head_dim * n_seen);
+}
+
+// The bandwidth that attention and products of one row can hope for.
+void run_read(benchmark::State& state, int threads) {
+  constexpr size_t kPiece = 1u << 20;
+  using Words = uint64_t __attribute__((vector_size(64)));
+  ThreadPool pool(threads);
+  PageBuffer memory(kWeightBytes);
+  std::memcpy(memory.data(), weight_memory().data(), kWeightBytes);
+  std::atomic<uint64_t> total = 0;
+  for (auto _ : state) {
+    pool.run(kWeightBytes / kPiece, [&](int64_t piece, int) {
+      const auto* words = reinterpret_cast<const Words*>(memory.data() + static_cast<size_t>(piece) * kPiece);
+      Words sums[4] = {};
+      for (size_t i = 0; i < kPiece / sizeof(Words); i += 4) {
+        for (size_t k = 0; k < 4; ++k) sums[k] += words[i + k];
+      }
+      const Words sum = sums[0] + sums[1] + sums[2] + sums[3];
+      total += sum[0] + sum[7];
+    });
+  }
+  benchmark::DoNotOptimize(total.load());
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(kWeightBytes));
 }
 
 void register_all() {
@@ -144,21 +191,32 @@ void register_all() {
         for (int64_t batch : {2, 4, 8}) add_matmul(isa, encoding, f32, {2048, 8192, batch, 2});
       }
     }
-    for (KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
-      const std::string name = type == KvType::kF32 ? "f32" : type == KvType::kF16 ? "f16" : "bf16";
-      for (int64_t context : {512, 8192, 32768}) {
-        for (int64_t batch : {1, 512}) {
-          for (int threads : {1, 2}) {
-            benchmark::RegisterBenchmark(
-                ("attention/" + isa + "/" + name + "/context:" + std::to_string(context) +
-                 "/batch:" + std::to_string(batch) + "/threads:" + std::to_string(threads))
-                    .c_str(),
-                [=](benchmark::State& state) { run_attention(state, isa, type, context, batch, threads); })
-                ->UseRealTime();
+    constexpr const char* kTypes[] = {"f32", "f16", "bf16", "int8"};  // by KvType
+    for (size_t type = 0; type < std::size(kTypes); ++type) {
+      for (const auto& [head_dim, group] : {std::pair{128, 4}, {128, 8}, {64, 4}, {64, 8}}) {
+        if (type != static_cast<size_t>(KvType::kF16) && (head_dim != 128 || group != 4)) continue;
+        for (int64_t context : {512, 8192, 32768}) {
+          for (int64_t batch : {1, 512}) {
+            for (int threads : {1, 2}) {
+              const AttentionShape shape = {
+                  static_cast<KvType>(type), group, head_dim, context, batch, threads};
+              const std::string name =
+                  "attention/" + isa + "/" + kTypes[type] + "/dim:" + std::to_string(head_dim) +
+                  "/group:" + std::to_string(group) + "/context:" + std::to_string(context) +
+                  "/batch:" + std::to_string(batch) + "/threads:" + std::to_string(threads);
+              benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+                run_attention(state, isa, shape);
+              })->UseRealTime();
+            }
           }
         }
       }
     }
+  }
+  for (int threads : {1, 2}) {
+    benchmark::RegisterBenchmark(("read/threads:" + std::to_string(threads)).c_str(),
+                                 [=](benchmark::State& state) { run_read(state, threads); })
+        ->UseRealTime();
   }
 }
 

@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-enum class KvFormat : uint8_t { kF32, kF16, kBF16 };
+enum class KvFormat : uint8_t { kF32, kF16, kBF16, kInt8 };
 enum class ActivationFormat : uint8_t { kDefault, kF32 };  // default: what each encoding documents
 
 struct EngineOptions {

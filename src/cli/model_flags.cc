@@ -96,11 +96,12 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->type_name("N")
       ->check(CLI::Range(0, 65536).description(""))
       ->group(memory);
-  app.add_option("--kv", options.kv, "format of the KV cache: f32, f16, bf16; by default f16")
+  app.add_option("--kv", options.kv, "format of the KV cache: f32, f16, bf16, int8; by default f16")
       ->type_name("FORMAT")
       ->transform(CLI::CheckedTransformer(std::map<std::string, KvFormat>{{"f32", KvFormat::kF32},
                                                                           {"f16", KvFormat::kF16},
-                                                                          {"bf16", KvFormat::kBF16}})
+                                                                          {"bf16", KvFormat::kBF16},
+                                                                          {"int8", KvFormat::kInt8}})
                       .description(""))
       ->group(memory);
   app.add_option("--activations", options.activations,

@@ -46,6 +46,8 @@ KvType kv_type(KvFormat format) {
       return KvType::kF16;
     case KvFormat::kBF16:
       return KvType::kBF16;
+    case KvFormat::kInt8:
+      return KvType::kInt8;
   }
   return KvType::kF16;
 }

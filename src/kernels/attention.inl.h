@@ -1,53 +1,88 @@
-// Attention of up to kAttentionRows query rows over blocks of 64 keys, with an online softmax (Milakov and
-// Gimelshein 2018; Dao et al. 2022).
+// Attention of up to kAttentionRows query rows over one segment of the context, with an online softmax over
+// its blocks of 64 keys (Milakov and Gimelshein 2018; Dao et al. 2022), and the merging of segments.
 //
-// For each row and each block in ascending order, over the keys that the row sees:
-//   score = scale * chain over d of fma(q[d], k[d], .)
-//   m' = max(m, scores);  p = exp(score - m');  c = exp(m - m')
-//   total = total * c + sum of p, 64 lanes in a fixed order
-//   out[d] = chain over keys of fma(p, v[d], out[d] * c)
-// and in the end out / total. Nothing depends on the other rows: they share loads, not sums. Keys that a row
-// does not see are never multiplied, for they may be anything.
+// For each row and each block of the segment in ascending order, over the keys that the row sees:
+//   score = chain over d of fma(q[d], k[d], .), times the key's scale if keys are int8
+//   m' = max(m, scores * s) with s = scale / ln 2;  p = 2^(score * s - m');  c = 2^(m - m')
+//   total = total * c + sum of p, lane by lane, the lanes summed at the end of the segment
+//   out[d] = chain over keys of fma(p, v[d], out[d] * c), p times the value's scale if values are int8
+// and over segments in ascending order the same with 2^(m - m') for both sides. Nothing depends on the other
+// rows: they share loads, not sums. Keys lie in lanes, so what a row does not see stays in lanes of its own;
+// values that it does not see are never multiplied, for they may be anything.
+//
+// A few rows (decoding) take keys and values as they lie and convert them in registers: that is bound by
+// reading memory, so each part fetches the next ahead. Many rows (prefill) share a panel of floats in the
+// first-level cache. The sums are the same.
 
 inline constexpr int64_t kBlockKeys = kKvBlockTokens;
-inline constexpr int64_t kKeyDims = 128;  // dimensions of a transposed key block at a time
-inline constexpr int kVectors = 4;        // vectors of keys or values in registers
+inline constexpr int64_t kPanelDims = 128;                // dimensions of a panel
+inline constexpr int kTileRows = 6;                       // query rows that share a panel's loads
+inline constexpr int kTileVectors = kLanes == 8 ? 2 : 4;  // 6 x 4 sums of 32 registers, 6 x 2 of 16
+inline constexpr int kDirectRows = 8;                     // so many or fewer rows use no panel
+static_assert(kBlockKeys % (kTileVectors * kLanes) == 0 && kAttentionOutAlign % kLanes == 0);
 
 template <KvType kType>
 struct Kv;
 template <>
 struct Kv<KvType::kF32> {
-  using Word = WordF32;
   static constexpr int64_t kBytes = 4;
-  static F load(const std::byte* p) { return f_load(p); }
+  SLUICE_INLINE static F load(const std::byte* p) { return f_load(p); }
 };
 template <>
 struct Kv<KvType::kF16> {
-  using Word = WordF16;
   static constexpr int64_t kBytes = 2;
-  static F load(const std::byte* p) { return f16_load(p); }
+  SLUICE_INLINE static F load(const std::byte* p) { return f16_load(p); }
 };
 template <>
 struct Kv<KvType::kBF16> {
-  using Word = WordBF16;
   static constexpr int64_t kBytes = 2;
-  static F load(const std::byte* p) { return bf16_load(p); }
+  SLUICE_INLINE static F load(const std::byte* p) { return bf16_load(p); }
+};
+template <>
+struct Kv<KvType::kInt8> {
+  static constexpr int64_t kBytes = 1;
+  SLUICE_INLINE static F load(const std::byte* p) { return i8_load(p); }
 };
 
-// Dimensions [d, d + n) of keys [begin, end) to out [n][64]; beside them whatever the block holds there.
-template <KvType kType>
-inline void transpose_keys(const std::byte* keys, int64_t head_dim, int64_t begin, int64_t end, int64_t d,
-                           int64_t n, float* out) {
-  constexpr int64_t kBytes = Kv<kType>::kBytes;
-  for (int64_t first = begin / kLanes * kLanes; first < end; first += kLanes) {
-    const LaneRows row = lane_rows(keys + first * head_dim * kBytes, head_dim * kBytes, kLanes);
-    transpose_rows<typename Kv<kType>::Word>(row, d * kBytes, n * kBytes, out + first, kBlockKeys);
-  }
+// 2^x for x <= 0, within 2 ulp; 0 below -127, NaN for NaN. x = n + r with
+// |r| <= 1/2; adding 1.5 * 2^23 leaves n in the low bits. The polynomial has relative error 4e-9.
+SLUICE_INLINE F f_exp2(F x) {
+  const F bounded = f_max(f_set(-127), x);
+  const F shifted = f_add(bounded, f_set(12582912));
+  const F r = f_sub(bounded, f_sub(shifted, f_set(12582912)));
+  F e = f_set(0.000154697322f);
+  e = f_fma(e, r, f_set(0.00134100008f));
+  e = f_fma(e, r, f_set(0.00961803086f));
+  e = f_fma(e, r, f_set(0.0555029735f));
+  e = f_fma(e, r, f_set(0.240226507f));
+  e = f_fma(e, r, f_set(0.693147242f));
+  e = f_fma(e, r, f_set(1));
+  return as_f(i_add(as_i(e), i_shl<23>(as_i(shifted))));
+}
+inline float exp2_of(float x) {
+  float lanes[kLanes];
+  f_store(lanes, f_exp2(f_set(x)));
+  return lanes[0];
 }
 
-// score [kRows][64] += q [kRows][n] x keys [n][64], or = if it is the first part.
-template <int kRows>
-inline void dot_keys(const float* const* q, const float* keys, int64_t n, bool is_first, float* score) {
+// One step of fetching `next` ahead, as many bytes as the step reads.
+template <int64_t kBytes>
+SLUICE_INLINE const std::byte* fetch_ahead(const std::byte* next) {
+  SLUICE_UNROLL for (int64_t i = 0; i < kBytes; i += 64) prefetch(next + i);
+  return next + kBytes;
+}
+inline void fetch_range(const std::byte* next, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; i += 64) prefetch(next + i);
+}
+
+// score [kRows][64] += q [kRows][n] x keys [n][64], or = if it is the first part. `next` is fetched
+// meanwhile, if kFetch.
+template <KvType kType, int kRows, int kVectors, bool kFetch>
+inline void dot_keys(const float* const* q, const std::byte* keys, int64_t n, bool is_first, float* score,
+                     const std::byte* next) {
+  constexpr int64_t kBytes = Kv<kType>::kBytes;
+  const float* row[kRows];
+  SLUICE_UNROLL for (int t = 0; t < kRows; ++t) row[t] = q[t];
   for (int64_t k = 0; k < kBlockKeys; k += kVectors * kLanes) {
     F sum[kRows][kVectors];
     SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
@@ -55,12 +90,13 @@ inline void dot_keys(const float* const* q, const float* keys, int64_t n, bool i
         sum[t][v] = is_first ? f_set(0) : f_load(score + t * kBlockKeys + k + v * kLanes);
       }
     }
-    for (int64_t d = 0; d < n; ++d) {
+    const std::byte* at = keys + k * kBytes;
+    for (int64_t d = 0; d < n; ++d, at += kBlockKeys * kBytes) {
       F key[kVectors];
-      SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) key[v] =
-          f_load(keys + d * kBlockKeys + k + v * kLanes);
+      SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) key[v] = Kv<kType>::load(at + v * kLanes * kBytes);
+      if constexpr (kFetch) next = fetch_ahead<kVectors * kLanes * kBytes>(next);
       SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
-        const F x = f_set(q[t][d]);
+        const F x = f_set(row[t][d]);
         SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) sum[t][v] = f_fma(x, key[v], sum[t][v]);
       }
     }
@@ -71,171 +107,329 @@ inline void dot_keys(const float* const* q, const float* keys, int64_t n, bool i
     }
   }
 }
-template <int kRows>
-inline void dot_keys_some(int64_t n_rows, const float* const* q, const float* keys, int64_t n, bool is_first,
-                          float* score) {
-  if (n_rows == kRows) return dot_keys<kRows>(q, keys, n, is_first, score);
-  if constexpr (kRows > 1) dot_keys_some<kRows - 1>(n_rows, q, keys, n, is_first, score);
-}
 
-// One row's running softmax.
-struct Softmax {
-  float maximum;
-  float total;
-  float correction;  // what the sums so far are multiplied with
-};
-
-// score [64] of one block to weights, in place; 0 outside [begin, end).
-inline void softmax_block(float* score, float scale, int64_t begin, int64_t end, Softmax* state) {
-  const float kNone = -__builtin_inff();
-  for (int64_t k = 0; k < kBlockKeys; k += kLanes) f_store(score + k, f_mul(f_load(score + k), f_set(scale)));
-  for (int64_t k = 0; k < begin; ++k) score[k] = kNone;
-  for (int64_t k = end; k < kBlockKeys; ++k) score[k] = kNone;
-  F greatest = f_set(kNone);
-  for (int64_t k = 0; k < kBlockKeys; k += kLanes) greatest = f_max(greatest, f_load(score + k));
-  const float block_maximum = f_max_lane(greatest);
-  const float maximum = block_maximum > state->maximum ? block_maximum : state->maximum;
-  float correction[kLanes];
-  f_store(correction, f_exp(f_set(state->maximum - maximum)));
-  F total = f_set(0);
-  for (int64_t k = 0; k < kBlockKeys; k += kLanes) {
-    const F weight = f_exp(f_sub(f_load(score + k), f_set(maximum)));
-    f_store(score + k, weight);
-    total = f_add(total, weight);
-  }
-  state->correction = correction[0];
-  state->total = state->total * correction[0] + f_sum(total);
-  state->maximum = maximum;
-}
-
-// `kN` vectors of values (the last one `part` wide, if not 0) of keys [begin, end) into kRows outputs.
-template <KvType kType, int kRows, int kN>
+// `kVectors` vectors of the values of keys [begin, end), `row_bytes` apart, into kRows outputs, `stride`
+// floats apart.
+template <KvType kType, int kRows, int kVectors, bool kFetch>
 inline void add_values(const std::byte* values, int64_t row_bytes, int64_t begin, int64_t end,
-                       const float* weight, const Softmax* state, float* const* out, int64_t part) {
+                       const float* weight, const float* correction, float* out, int64_t stride,
+                       const std::byte* next) {
   constexpr int64_t kBytes = Kv<kType>::kBytes;
-  F sum[kRows][kN];
+  F sum[kRows][kVectors];
   SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
-    const F correction = f_set(state[t].correction);
-    SLUICE_UNROLL for (int v = 0; v < kN; ++v) {
-      const F before = part == 0 ? f_load(out[t] + v * kLanes) : f_load_part(out[t], part);
-      sum[t][v] = f_mul(before, correction);
+    const F c = f_set(correction[t]);
+    SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) {
+      sum[t][v] = f_mul(f_load(out + t * stride + v * kLanes), c);
     }
   }
-  for (int64_t k = begin; k < end; ++k) {
-    const std::byte* at = values + k * row_bytes;
-    std::byte rest[kLanes * kBytes] = {};
-    if (part != 0) {
-      __builtin_memcpy(rest, at, static_cast<size_t>(part * kBytes));
-      at = rest;
-    }
-    F value[kN];
-    SLUICE_UNROLL for (int v = 0; v < kN; ++v) value[v] = Kv<kType>::load(at + v * kLanes * kBytes);
+  const std::byte* at = values + begin * row_bytes;
+  for (int64_t k = begin; k < end; ++k, at += row_bytes) {
+    F value[kVectors];
+    SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) value[v] = Kv<kType>::load(at + v * kLanes * kBytes);
+    if constexpr (kFetch) next = fetch_ahead<kVectors * kLanes * kBytes>(next);
     SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
       const F w = f_set(weight[t * kBlockKeys + k]);
-      SLUICE_UNROLL for (int v = 0; v < kN; ++v) sum[t][v] = f_fma(w, value[v], sum[t][v]);
+      SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) sum[t][v] = f_fma(w, value[v], sum[t][v]);
     }
   }
   SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
-    SLUICE_UNROLL for (int v = 0; v < kN; ++v) {
-      if (part == 0)
-        f_store(out[t] + v * kLanes, sum[t][v]);
-      else
-        f_store_part(out[t], sum[t][v], part);
-    }
+    SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) f_store(out + t * stride + v * kLanes, sum[t][v]);
   }
 }
 
-// All head_dim values, for rows that see the same keys.
-template <KvType kType, int kRows>
-inline void add_values_some(int64_t n_rows, const std::byte* values, int64_t head_dim, int64_t begin,
-                            int64_t end, const float* weight, const Softmax* state, float* const* out) {
+// Vectors that rows multiply at once: more rows than a tile has share fewer.
+constexpr int vectors_of(int n_rows) { return n_rows > kTileRows ? kTileVectors / 2 : kTileVectors; }
+
+// dot_keys() for n_rows <= kRows.
+template <KvType kType, int kRows, bool kFetch>
+inline void dot_some(int64_t n_rows, const float* const* q, const std::byte* keys, int64_t n, bool is_first,
+                     float* score, const std::byte* next) {
+  if (n_rows == kRows) {
+    return dot_keys<kType, kRows, vectors_of(kRows), kFetch>(q, keys, n, is_first, score, next);
+  }
+  if constexpr (kRows > 1) dot_some<kType, kRows - 1, kFetch>(n_rows, q, keys, n, is_first, score, next);
+}
+
+// The values of n_rows <= kRows rows that see the same keys; `n` dimensions, a multiple of kLanes.
+template <KvType kType, int kRows, bool kFetch>
+inline void add_some(int64_t n_rows, const std::byte* values, int64_t row_bytes, int64_t n, int64_t begin,
+                     int64_t end, const float* weight, const float* correction, float* out, int64_t stride,
+                     const std::byte* next) {
   if constexpr (kRows > 1) {
     if (n_rows < kRows) {
-      return add_values_some<kType, kRows - 1>(n_rows, values, head_dim, begin, end, weight, state, out);
+      return add_some<kType, kRows - 1, kFetch>(n_rows, values, row_bytes, n, begin, end, weight, correction,
+                                                out, stride, next);
     }
   }
   constexpr int64_t kBytes = Kv<kType>::kBytes;
+  constexpr int kVectors = vectors_of(kRows);
   int64_t d = 0;
-  const auto at = [&](float** moved) {
-    for (int t = 0; t < kRows; ++t) moved[t] = out[t] + d;
-    return values + d * kBytes;
+  for (; d + kVectors * kLanes <= n; d += kVectors * kLanes) {
+    add_values<kType, kRows, kVectors, kFetch>(values + d * kBytes, row_bytes, begin, end, weight, correction,
+                                               out + d, stride, next + d * kBlockKeys * kBytes);
+  }
+  for (; d < n; d += kLanes) {
+    add_values<kType, kRows, 1, kFetch>(values + d * kBytes, row_bytes, begin, end, weight, correction,
+                                        out + d, stride, next + d * kBlockKeys * kBytes);
+  }
+}
+
+// The same for neighbouring rows, each with keys [begin[t], end[t]) of its own; both ends ascend with the
+// row. Corrections are left at 1, which changes no bit of what they multiply.
+template <KvType kType, int kRows, bool kFetch>
+inline void add_tile(int64_t n_rows, const std::byte* values, int64_t row_bytes, int64_t n,
+                     const int64_t* begin, const int64_t* end, const float* weight, float* correction,
+                     float* out, int64_t stride, const std::byte* next) {
+  const auto add_one = [&](int64_t t, int64_t from, int64_t to) {
+    if (from >= to) return;
+    add_some<kType, 1, false>(1, values, row_bytes, n, from, to, weight + t * kBlockKeys, correction + t,
+                              out + t * stride, stride, next);
+    correction[t] = 1;
   };
-  float* moved[kRows];
-  for (; d + kVectors * kLanes <= head_dim; d += kVectors * kLanes) {
-    const std::byte* v = at(moved);
-    add_values<kType, kRows, kVectors>(v, head_dim * kBytes, begin, end, weight, state, moved, 0);
+  const int64_t common_begin = begin[n_rows - 1];
+  const int64_t common_end = end[0] > common_begin ? end[0] : common_begin;
+  for (int64_t t = 0; t < n_rows; ++t) add_one(t, begin[t], end[t] < common_begin ? end[t] : common_begin);
+  if (common_begin < common_end) {
+    add_some<kType, kRows, kFetch>(n_rows, values, row_bytes, n, common_begin, common_end, weight, correction,
+                                   out, stride, next);
+    for (int64_t t = 0; t < n_rows; ++t) correction[t] = 1;
   }
-  for (; d + kLanes <= head_dim; d += kLanes) {
-    const std::byte* v = at(moved);
-    add_values<kType, kRows, 1>(v, head_dim * kBytes, begin, end, weight, state, moved, 0);
+  for (int64_t t = 0; t < n_rows; ++t) add_one(t, common_end, end[t]);
+}
+
+// One row's running softmax within a segment.
+struct Softmax {
+  float maximum;
+  float correction;  // what the sums so far are multiplied with
+  F total;
+};
+
+// score [64] of one block to weights, in place; those outside [begin, end) mean nothing. The scales [64] are
+// those of int8 keys and values, or null.
+template <bool kHasScales>
+inline void softmax_block(float* score, const float* key_scale, const float* value_scale, float scale,
+                          int64_t begin, int64_t end, Softmax* state) {
+  const float kNone = -__builtin_inff();
+  if constexpr (kHasScales) {
+    for (int64_t k = 0; k < kBlockKeys; k += kLanes) {
+      f_store(score + k, f_mul(f_load(score + k), f_load(key_scale + k)));
+    }
   }
-  if (d < head_dim) {
-    const std::byte* v = at(moved);
-    add_values<kType, kRows, 1>(v, head_dim * kBytes, begin, end, weight, state, moved, head_dim - d);
+  for (int64_t k = 0; k < begin; ++k) score[k] = kNone;
+  for (int64_t k = end; k < kBlockKeys; ++k) score[k] = kNone;
+  F greatest = f_load(score);
+  for (int64_t k = kLanes; k < kBlockKeys; k += kLanes) greatest = f_max(greatest, f_load(score + k));
+  const float block_maximum = f_max_lane(greatest) * scale;
+  state->correction = 1;
+  if (block_maximum > state->maximum) {
+    state->correction = exp2_of(state->maximum - block_maximum);
+    state->maximum = block_maximum;
+  }
+  const F maximum = f_set(state->maximum), s = f_set(scale);
+  F total = f_mul(state->total, f_set(state->correction));
+  for (int64_t k = 0; k < kBlockKeys; k += kLanes) {
+    F weight = f_exp2(f_sub(f_mul(f_load(score + k), s), maximum));
+    total = f_add(total, weight);
+    if constexpr (kHasScales) weight = f_mul(weight, f_load(value_scale + k));
+    f_store(score + k, weight);
+  }
+  state->total = total;
+}
+
+// A panel [n][64] of n dimensions of a block's keys, and [64][kPanelDims] of its values, where keys
+// [begin, end) are wanted and the last vector ends in zeros.
+template <KvType kType>
+inline void key_panel(const std::byte* keys, int64_t n, float* panel) {
+  constexpr int64_t kBytes = Kv<kType>::kBytes;
+  for (int64_t i = 0; i < n * kBlockKeys; i += kLanes) f_store(panel + i, Kv<kType>::load(keys + i * kBytes));
+}
+template <KvType kType>
+inline void value_panel(const std::byte* values, int64_t row_bytes, int64_t begin, int64_t end, int64_t n,
+                        float* panel) {
+  constexpr int64_t kBytes = Kv<kType>::kBytes;
+  for (int64_t k = begin; k < end; ++k) {
+    const std::byte* at = values + k * row_bytes;
+    float* out = panel + k * kPanelDims;
+    int64_t d = 0;
+    for (; d + kLanes <= n; d += kLanes) f_store(out + d, Kv<kType>::load(at + d * kBytes));
+    if (d == n) continue;
+    std::byte rest[kLanes * kBytes] = {};
+    __builtin_memcpy(rest, at + d * kBytes, static_cast<size_t>((n - d) * kBytes));
+    f_store(out + d, Kv<kType>::load(rest));
+  }
+}
+
+// The rows of a task and their state within a segment.
+struct QueryRows {
+  int64_t n;
+  const float* q[kAttentionRows];
+  int64_t first_key[kAttentionRows], end_key[kAttentionRows];  // both ascend
+  Softmax softmax[kAttentionRows];
+  alignas(64) float score[kAttentionRows * kBlockKeys];
+};
+
+// One block: the rows [first, last) see keys [begin[i], end[i]) of it.
+struct BlockView {
+  const std::byte* keys;
+  const std::byte* values;
+  const std::byte* next_keys;  // what to fetch ahead for the block after
+  int64_t first, last;
+  int64_t begin[kAttentionRows], end[kAttentionRows];
+};
+
+template <KvType kType>
+inline void softmax_rows(const AttentionArgs& a, const BlockView& block, QueryRows& rows, float* correction) {
+  constexpr bool kHasScales = kType == KvType::kInt8;
+  const int64_t scales_at = kBlockKeys * a.head_dim * Kv<kType>::kBytes;  // int8 only
+  const float scale = a.scale * 1.44269504f;
+  for (int64_t i = block.first; i < block.last; ++i) {
+    softmax_block<kHasScales>(rows.score + i * kBlockKeys,
+                              reinterpret_cast<const float*>(block.keys + scales_at),
+                              reinterpret_cast<const float*>(block.values + scales_at), scale, block.begin[i],
+                              block.end[i], &rows.softmax[i]);
+    correction[i] = rows.softmax[i].correction;
   }
 }
 
 template <KvType kType>
-void attention_rows(const AttentionArgs& a) noexcept {
-  const int64_t n_rows = a.row_end - a.row_begin;
-  alignas(64) float keys[kKeyDims * kBlockKeys];
-  alignas(64) float score[kAttentionRows * kBlockKeys];
-  const float* q[kAttentionRows];
-  float* out[kAttentionRows];
-  Softmax state[kAttentionRows];
-  int64_t first_key[kAttentionRows] = {}, end_key[kAttentionRows] = {};
-  for (int64_t i = 0; i < n_rows; ++i) {
+inline void direct_block(const AttentionArgs& a, const BlockView& block, QueryRows& rows, float* out,
+                         int64_t stride) {
+  const int64_t n = block.last - block.first, row_bytes = a.head_dim * Kv<kType>::kBytes;
+  float* score = rows.score + block.first * kBlockKeys;
+  float correction[kAttentionRows];
+  dot_some<kType, kDirectRows, true>(n, rows.q + block.first, block.keys, a.head_dim, true, score,
+                                     block.values);
+  softmax_rows<kType>(a, block, rows, correction);
+  add_tile<kType, kDirectRows, true>(n, block.values, row_bytes, a.head_dim, block.begin + block.first,
+                                     block.end + block.first, score, correction + block.first,
+                                     out + block.first * stride, stride, block.next_keys);
+}
+
+template <KvType kType>
+inline void panel_block(const AttentionArgs& a, const BlockView& block, QueryRows& rows, float* out,
+                        int64_t stride, float* panel) {
+  constexpr int64_t kBytes = Kv<kType>::kBytes;
+  const auto* const panel_bytes = reinterpret_cast<const std::byte*>(panel);
+  const int64_t n_rows = block.last - block.first, n_tiles = (n_rows + kTileRows - 1) / kTileRows;
+  // Tiles of nearly equal size: the smallest are the least efficient.
+  const auto tile_begin = [&](int64_t tile) { return block.first + n_rows * tile / n_tiles; };
+  for (int64_t d = 0; d < a.head_dim; d += kPanelDims) {
+    const int64_t n = a.head_dim - d < kPanelDims ? a.head_dim - d : kPanelDims;
+    const int64_t part = d * kBlockKeys * kBytes, part_bytes = n * kBlockKeys * kBytes;
+    key_panel<kType>(block.keys + part, n, panel);
+    for (int64_t tile = 0; tile < n_tiles; ++tile) {
+      fetch_range(block.values + part, part_bytes * tile / n_tiles, part_bytes * (tile + 1) / n_tiles);
+      const int64_t i = tile_begin(tile);
+      const float* moved[kTileRows];
+      for (int64_t t = i; t < tile_begin(tile + 1); ++t) moved[t - i] = rows.q[t] + d;
+      dot_some<KvType::kF32, kTileRows, false>(tile_begin(tile + 1) - i, moved, panel_bytes, n, d == 0,
+                                               rows.score + i * kBlockKeys, nullptr);
+    }
+  }
+  float correction[kAttentionRows];
+  softmax_rows<kType>(a, block, rows, correction);
+  for (int64_t d = 0; d < a.head_dim; d += kPanelDims) {
+    const int64_t n = a.head_dim - d < kPanelDims ? a.head_dim - d : kPanelDims;
+    const int64_t part = d * kBlockKeys * kBytes, part_bytes = n * kBlockKeys * kBytes;
+    value_panel<kType>(block.values + d * kBytes, a.head_dim * kBytes, block.begin[block.first],
+                       block.end[block.last - 1], n, panel);
+    for (int64_t tile = 0; tile < n_tiles; ++tile) {
+      fetch_range(block.next_keys + part, part_bytes * tile / n_tiles, part_bytes * (tile + 1) / n_tiles);
+      const int64_t i = tile_begin(tile);
+      float again[kTileRows];
+      for (int64_t t = i; t < tile_begin(tile + 1); ++t) again[t - i] = correction[t];
+      add_tile<KvType::kF32, kTileRows, false>(tile_begin(tile + 1) - i, panel_bytes, kPanelDims * 4,
+                                               (n + kLanes - 1) / kLanes * kLanes, block.begin + i,
+                                               block.end + i, rows.score + i * kBlockKeys, again,
+                                               out + i * stride + d, stride, nullptr);
+    }
+  }
+}
+
+template <KvType kType>
+void attention_segment(const AttentionArgs& a, int64_t segment, float* partial) noexcept {
+  QueryRows rows;
+  rows.n = a.row_end - a.row_begin;
+  const int64_t stride = attention_out_stride(a.head_dim);
+  float* const out = partial + attention_out_offset(rows.n);
+  for (int64_t i = 0; i < rows.n; ++i) {
     const int64_t t = (a.row_begin + i) / a.group, head = (a.row_begin + i) % a.group;
     const int64_t position = a.first_position + t;
-    q[i] = a.q + t * a.q_stride + head * a.head_dim;
-    out[i] = a.out + t * a.out_stride + head * a.head_dim;
-    end_key[i] = position + 1;
-    first_key[i] = a.window > 0 && position + 1 > a.window ? position + 1 - a.window : 0;
-    state[i] = {-__builtin_inff(), 0, 0};
-    for (int64_t d = 0; d < a.head_dim; ++d) out[i][d] = 0;
+    rows.q[i] = a.q + t * a.q_stride + head * a.head_dim;
+    rows.end_key[i] = position + 1;
+    rows.first_key[i] = a.window > 0 && position + 1 > a.window ? position + 1 - a.window : 0;
+    rows.softmax[i] = {-__builtin_inff(), 0, f_set(0)};
   }
+  for (int64_t i = 0; i < rows.n * stride; ++i) out[i] = 0;
 
-  // Both ends ascend with the row.
-  for (int64_t block = first_key[0] / kBlockKeys; block * kBlockKeys < end_key[n_rows - 1]; ++block) {
-    const int64_t base = block * kBlockKeys;
-    int64_t begin[kAttentionRows], end[kAttentionRows];
-    int64_t first_row = n_rows, end_row = 0;
-    for (int64_t i = 0; i < n_rows; ++i) {
-      begin[i] = first_key[i] > base ? first_key[i] - base : 0;
-      end[i] = end_key[i] - base < kBlockKeys ? end_key[i] - base : kBlockKeys;
-      if (begin[i] >= end[i]) continue;
-      first_row = i < first_row ? i : first_row;
-      end_row = i + 1;
+  alignas(64) float panel[kPanelDims * kBlockKeys];
+  const int64_t segment_begin = segment * kAttentionSegment, segment_end = segment_begin + kAttentionSegment;
+  const int64_t begin = rows.first_key[0] > segment_begin ? rows.first_key[0] : segment_begin;
+  const int64_t end = rows.end_key[rows.n - 1] < segment_end ? rows.end_key[rows.n - 1] : segment_end;
+  for (int64_t base = begin / kBlockKeys * kBlockKeys; base < end; base += kBlockKeys) {
+    BlockView block;
+    block.first = rows.n, block.last = 0;
+    for (int64_t i = 0; i < rows.n; ++i) {
+      block.begin[i] = rows.first_key[i] > base ? rows.first_key[i] - base : 0;
+      block.end[i] = rows.end_key[i] - base < kBlockKeys ? rows.end_key[i] - base : kBlockKeys;
+      if (block.begin[i] >= block.end[i]) continue;
+      block.first = i < block.first ? i : block.first;
+      block.last = i + 1;
     }
-    const std::byte* block_keys = a.blocks[block] + a.k_offset;
-    const std::byte* block_values = a.blocks[block] + a.v_offset;
-    for (int64_t d = 0; d < a.head_dim; d += kKeyDims) {
-      const int64_t n = a.head_dim - d < kKeyDims ? a.head_dim - d : kKeyDims;
-      transpose_keys<kType>(block_keys, a.head_dim, begin[first_row], end[end_row - 1], d, n, keys);
-      for (int64_t i = first_row; i < end_row;) {
-        const int64_t n_tile = end_row - i < kTileInputs ? end_row - i : kTileInputs;
-        const float* moved[kTileInputs];
-        for (int64_t t = 0; t < n_tile; ++t) moved[t] = q[i + t] + d;
-        dot_keys_some<kTileInputs>(n_tile, moved, keys, n, d == 0, score + i * kBlockKeys);
-        i += n_tile;
-      }
-    }
-    for (int64_t i = first_row; i < end_row; ++i) {
-      softmax_block(score + i * kBlockKeys, a.scale, begin[i], end[i], &state[i]);
-    }
-    for (int64_t i = first_row; i < end_row;) {
-      int64_t n_tile = 1;
-      while (n_tile < kTileInputs && i + n_tile < end_row && begin[i + n_tile] == begin[i] &&
-             end[i + n_tile] == end[i]) {
-        ++n_tile;
-      }
-      add_values_some<kType, kTileInputs>(n_tile, block_values, a.head_dim, begin[i], end[i],
-                                          score + i * kBlockKeys, state + i, out + i);
-      i += n_tile;
-    }
+    const std::byte* const* at = a.blocks + base / kBlockKeys;
+    block.keys = at[0] + a.k_offset;
+    block.values = at[0] + a.v_offset;
+    block.next_keys = base + kBlockKeys < a.fetch_end ? at[1] + a.k_offset : block.keys;
+    if (block.last - block.first <= kDirectRows && a.head_dim % kLanes == 0)
+      direct_block<kType>(a, block, rows, out, stride);
+    else
+      panel_block<kType>(a, block, rows, out, stride, panel);
   }
-  for (int64_t i = 0; i < n_rows; ++i) {
-    const float inverse = 1.0f / state[i].total;
-    for (int64_t d = 0; d < a.head_dim; ++d) out[i][d] *= inverse;
+  for (int64_t i = 0; i < rows.n; ++i) {
+    partial[i] = rows.softmax[i].maximum;
+    partial[rows.n + i] = f_sum(rows.softmax[i].total);
+  }
+}
+
+// out = out * by + x * x_by, n floats; x may have floats after them.
+inline void merge_row(float* out, float by, const float* x, float x_by, int64_t n) {
+  const F c = f_set(by), x_c = f_set(x_by);
+  int64_t d = 0;
+  for (; d + kLanes <= n; d += kLanes) {
+    f_store(out + d, f_fma(f_load(x + d), x_c, f_mul(f_load(out + d), c)));
+  }
+  if (d < n) f_store_part(out + d, f_fma(f_load(x + d), x_c, f_mul(f_load_part(out + d, n - d), c)), n - d);
+}
+
+inline float* out_row(const AttentionArgs& a, int64_t i) {
+  return a.out + (a.row_begin + i) / a.group * a.out_stride + (a.row_begin + i) % a.group * a.head_dim;
+}
+
+inline void attention_merge(const AttentionArgs& a, const float* partial, float* state) noexcept {
+  const int64_t n = a.row_end - a.row_begin, stride = attention_out_stride(a.head_dim);
+  for (int64_t i = 0; i < n; ++i) {
+    const float maximum = partial[i], total = partial[n + i];
+    if (total == 0) continue;  // the row sees nothing of the segment
+    const float merged = maximum > state[i] ? maximum : state[i];
+    const float by = exp2_of(state[i] - merged), partial_by = exp2_of(maximum - merged);
+    state[i] = merged;
+    state[n + i] = state[n + i] * by + total * partial_by;
+    merge_row(out_row(a, i), by, partial + attention_out_offset(n) + i * stride, partial_by, a.head_dim);
+  }
+}
+
+inline void attention_finish(const AttentionArgs& a, float* state) noexcept {
+  const int64_t n = a.row_end - a.row_begin;
+  for (int64_t i = 0; i < n; ++i) {
+    float total = state[n + i], by = 1;
+    if (a.sinks != nullptr) {
+      const float sink = a.sinks[(a.row_begin + i) % a.group] * 1.44269504f;
+      const float merged = sink > state[i] ? sink : state[i];
+      by = exp2_of(state[i] - merged);
+      total = total * by + exp2_of(sink - merged);
+    }
+    float* out = out_row(a, i);
+    const float factor = by / total;
+    for (int64_t d = 0; d < a.head_dim; ++d) out[d] *= factor;
   }
 }

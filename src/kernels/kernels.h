@@ -74,8 +74,8 @@ struct MatmulTask {
 // All products in one parallel region, rows handed out in small blocks.
 void matmul(const Compute& compute, std::span<const MatmulTask> tasks);
 
-// The functions from here to store_kv() run on the caller's thread alone, so that a task of a parallel region
-// may call them.
+// The functions from here to store_values() run on the caller's thread alone, so that a task of a parallel
+// region may call them.
 
 // out[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight, for `rows` rows of `cols`; in place if out == x.
 void rms_norm(const Compute& compute, const float* x, int64_t x_stride, const float* weight, float eps,
@@ -96,14 +96,34 @@ enum class RopeStyle : uint8_t {
 void rope(const Compute& compute, RopeStyle style, float* x, int64_t n_heads, int64_t head_dim,
           int64_t rotary_dim, const float* cosines, const float* sines);
 
-enum class KvType : uint8_t { kF32, kF16, kBF16 };
-constexpr size_t kv_type_bytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+enum class KvType : uint8_t { kF32, kF16, kBF16, kInt8 };
+inline constexpr size_t kNumKvTypes = 4;
 
-// Keys and values lie in blocks of this many positions; block b holds positions [64 b, 64 b + 64).
+// Keys and values lie in blocks of this many positions; block b holds positions [64 b, 64 b + 64). Of each
+// KV head a block has
+//   keys    [head_dim, 64] of the type: one dimension of all positions, then the next
+//   values  [64, head_dim] of the type
+// each followed, for kInt8, by f32 scales [64] of the positions' rows: a number times its row's scale is what
+// it stands for.
 inline constexpr int64_t kKvBlockTokens = 64;
+inline constexpr int64_t kMaxHeadDim = 1024;
 
-// src [n] floats to `type`, round to nearest even.
-void store_kv(const Compute& compute, KvType type, const float* src, void* dst, int64_t n);
+constexpr size_t kv_type_bytes(KvType type) {
+  return type == KvType::kF32 ? 4 : type == KvType::kInt8 ? 1 : 2;
+}
+// What the keys or the values of one KV head take in a block.
+constexpr size_t kv_head_bytes(KvType type, int64_t head_dim) {
+  const size_t scale = type == KvType::kInt8 ? sizeof(float) : 0;
+  return static_cast<size_t>(kKvBlockTokens) * (static_cast<size_t>(head_dim) * kv_type_bytes(type) + scale);
+}
+
+// Rows [n, head_dim] of floats, `stride` floats apart, as the keys (values) of the positions from `slot` on
+// in the block where a head's keys (values) begin at `dst`; to nearest even. Int8 has scale = greatest
+// magnitude / 127 and NaN for a row that is not finite. slot + n <= kKvBlockTokens.
+void store_keys(const Compute& compute, KvType type, const float* src, int64_t stride, int64_t n,
+                int64_t head_dim, std::byte* dst, int64_t slot);
+void store_values(const Compute& compute, KvType type, const float* src, int64_t stride, int64_t n,
+                  int64_t head_dim, std::byte* dst, int64_t slot);
 
 // Attention of one sequence, one layer and one KV head: queries at consecutive positions over all earlier
 // keys.
@@ -114,18 +134,23 @@ struct AttentionTask {
   int64_t n_queries = 0;
   int64_t first_position = 0;                // of query 0; keys [max(0, p - window + 1), p] are visible at p
   std::span<const std::byte* const> blocks;  // the sequence's blocks of this layer, by position / 64
-  size_t k_offset = 0;  // bytes from a block's start to this head's keys   [64, head_dim] of kv_type
-  size_t v_offset = 0;  // and to its values                                [64, head_dim]
+  size_t k_offset = 0;                       // bytes from a block's start to this head's keys
+  size_t v_offset = 0;                       // and to its values
   KvType kv_type = KvType::kF16;
   int64_t group = 1;  // query heads per KV head
   int64_t head_dim = 0;
-  int64_t window = 0;    // 0: all
-  float scale = 1;       // of q·k before the softmax
-  float* out = nullptr;  // like q, out_stride apart
+  int64_t window = 0;            // 0: all
+  float scale = 1;               // of q·k before the softmax; positive
+  const float* sinks = nullptr;  // [group]: logit of one more key whose value is zero, per head; null: none
+  float* out = nullptr;          // like q, out_stride apart
   int64_t out_stride = 0;
 };
 
-// Online softmax over the fixed key blocks in ascending order; all tasks in one parallel region.
-void attention(const Compute& compute, std::span<const AttentionTask> tasks);
+// Online softmax over the fixed key blocks of a segment in ascending order, then over the segments; all tasks
+// in one parallel region. A few tasks with long contexts are cut along the context as far as `scratch` has
+// room, which changes no bit.
+void attention(const Compute& compute, std::span<const AttentionTask> tasks, std::span<float> scratch);
+// Scratch with which one sequence's decoding feeds many threads.
+int64_t attention_scratch_floats(int64_t n_heads, int64_t head_dim);
 
 }  // namespace sluice

@@ -151,7 +151,7 @@ inline void quantize_row(const float* x, int64_t cols, ActivationBlock* out) noe
   }
 }
 
-inline void store_kv_row(KvType type, const float* src, void* dst, int64_t n) noexcept {
+inline void convert_kv_row(KvType type, const float* src, void* dst, int64_t n) noexcept {
   if (type == KvType::kF32) {
     __builtin_memcpy(dst, src, static_cast<size_t>(n) * sizeof(float));
     return;
@@ -165,4 +165,29 @@ inline void store_kv_row(KvType type, const float* src, void* dst, int64_t n) no
     put(rest, f_load_part(src + i, n - i));
     __builtin_memcpy(half + i, rest, static_cast<size_t>(n - i) * sizeof(uint16_t));
   }
+}
+
+// To int8 by the row's greatest magnitude, to nearest even. Returns the scale: 0 for a row of zeros, NaN if
+// a value is not finite.
+inline float quantize_kv_row(const float* src, int8_t* dst, int64_t n) noexcept {
+  const auto load = [&](int64_t i) {
+    return i + kLanes <= n ? f_load(src + i) : f_load_part(src + i, n - i);
+  };
+  I greatest = i_set(0);  // magnitudes order as integers, NaN above all
+  for (int64_t i = 0; i < n; i += kLanes) greatest = i_max(greatest, i_and(as_i(load(i)), i_set(0x7fffffff)));
+  const int32_t bits = i_max_lane(greatest);
+  const float amax = __builtin_bit_cast(float, bits);
+  const bool is_finite = bits < 0x7f800000, is_zero = amax < 0x1p-100f;
+  const F inverse = f_set(is_zero || !is_finite ? 0 : 127.0f / amax);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const I q = f_to_i(is_finite ? f_mul(load(i), inverse) : f_set(0));
+    if (i + kLanes <= n) {
+      i8_store(dst + i, q);
+    } else {
+      int8_t rest[kLanes];
+      i8_store(rest, q);
+      __builtin_memcpy(dst + i, rest, static_cast<size_t>(n - i));
+    }
+  }
+  return is_zero ? 0 : is_finite ? amax / 127.0f : __builtin_nanf("");
 }

@@ -118,13 +118,35 @@ TEST_P(Ops, KeysAndValuesAreRoundedToNearestEven) {
   const auto n = static_cast<int64_t>(x.size());
   std::vector<float> f32(x.size());
   std::vector<uint16_t> f16(x.size()), bf16(x.size());
-  store_kv(compute_, KvType::kF32, x.data(), f32.data(), n);
-  store_kv(compute_, KvType::kF16, x.data(), f16.data(), n);
-  store_kv(compute_, KvType::kBF16, x.data(), bf16.data(), n);
+  compute_.table->convert_kv(KvType::kF32, x.data(), f32.data(), n);
+  compute_.table->convert_kv(KvType::kF16, x.data(), f16.data(), n);
+  compute_.table->convert_kv(KvType::kBF16, x.data(), bf16.data(), n);
   for (size_t i = 0; i < x.size(); ++i) {
     EXPECT_EQ(f32[i], x[i]);
     EXPECT_EQ(f16[i], f32_to_f16(x[i])) << x[i];
     EXPECT_EQ(bf16[i], f32_to_bf16(x[i])) << x[i];
+  }
+}
+
+TEST_P(Ops, KeysAndValuesAsInt8) {
+  for (int64_t n : {2, 16, 37, 128}) {
+    const std::vector<float> x = random_floats(n, random_);
+    float greatest = 0;
+    for (float v : x) greatest = std::fmax(greatest, std::fabs(v));
+    std::vector<int8_t> q(x.size());
+    EXPECT_EQ(compute_.table->quantize_kv(x.data(), q.data(), n), greatest / 127.0f);
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(q[i], std::nearbyint(x[i] * (127.0f / greatest)));
+  }
+  std::vector<float> x = {127, 0.5f, 1.5f, -2.5f, -127, 0};  // the scale is 1: ties go to even
+  std::vector<int8_t> q(x.size());
+  EXPECT_EQ(compute_.table->quantize_kv(x.data(), q.data(), 6), 1.0f);
+  EXPECT_EQ(q, (std::vector<int8_t>{127, 0, 2, -2, -127, 0}));
+  x.assign(6, 0.0f);
+  EXPECT_EQ(compute_.table->quantize_kv(x.data(), q.data(), 6), 0.0f);
+  EXPECT_EQ(q, std::vector<int8_t>(6, 0));
+  for (float bad : {kInfinity, -kInfinity, std::nanf("")}) {
+    x[5] = bad;
+    EXPECT_TRUE(std::isnan(compute_.table->quantize_kv(x.data(), q.data(), 6)));
   }
 }
 

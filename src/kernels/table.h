@@ -1,6 +1,6 @@
 // What one instruction set offers: plain functions behind pointers. Each isa_<name>.cc compiles the shared
 // .inl.h files for itself and exports one constant table. Functions work on one thread and on rows that
-// dispatch.cc, matmul.cc and ops.cc cut to size.
+// dispatch.cc, matmul.cc, ops.cc and attention.cc cut to size.
 #pragma once
 
 #include <cstddef>
@@ -37,6 +37,7 @@ using MatmulFn = void (*)(const MatmulArgs&) noexcept;
 struct AttentionArgs {
   int64_t row_begin;
   int64_t row_end;
+  int64_t fetch_end;  // keys before it will probably be wanted by this thread next, to be fetched ahead
   const float* q;
   int64_t q_stride;
   int64_t first_position;
@@ -47,25 +48,44 @@ struct AttentionArgs {
   int64_t head_dim;
   int64_t window;
   float scale;
+  const float* sinks;
   float* out;
   int64_t out_stride;
 };
-using AttentionFn = void (*)(const AttentionArgs&) noexcept;
-inline constexpr int64_t kAttentionRows = 32;
+inline constexpr int64_t kAttentionRows = 48;
+inline constexpr int64_t kAttentionSegment = 512;  // keys that are reduced from scratch, then merged
+
+// What a segment leaves of n rows: maximum [n], total [n], and, from attention_out_offset(n) on, out [n,
+// attention_out_stride(head_dim)], not yet divided by the total. Maxima count in powers of two.
+inline constexpr int64_t kAttentionOutAlign = 16;
+constexpr int64_t attention_out_stride(int64_t head_dim) {
+  return (head_dim + kAttentionOutAlign - 1) / kAttentionOutAlign * kAttentionOutAlign;
+}
+constexpr int64_t attention_out_offset(int64_t n_rows) { return attention_out_stride(2 * n_rows); }
+constexpr int64_t attention_partial_floats(int64_t n_rows, int64_t head_dim) {
+  return attention_out_offset(n_rows) + n_rows * attention_out_stride(head_dim);
+}
+using AttentionSegmentFn = void (*)(const AttentionArgs&, int64_t segment, float* partial) noexcept;
 
 struct KernelTable {
   const char* isa;
   int64_t panel_rows;                 // weight rows that matmul works on at once
   int64_t block_rows;                 // the same for many inputs, where it pays; a multiple of panel_rows
   MatmulFn matmul[kNumEncodings][2];  // [encoding][Activation]; float encodings have kF32 alone
-  AttentionFn attention[3];           // [KvType]
+  AttentionSegmentFn attention_segment[kNumKvTypes];
+  // The partial of the next segment into state (maximum [n], total [n]) and a.out, and in the end the
+  // division. A state begins as -infinity and 0, a.out as 0.
+  void (*attention_merge)(const AttentionArgs& a, const float* partial, float* state) noexcept;
+  void (*attention_finish)(const AttentionArgs& a, float* state) noexcept;
   void (*quantize_row)(const float* x, int64_t cols, ActivationBlock* out) noexcept;
   void (*rms_norm_row)(const float* x, const float* weight, float eps, float* out, int64_t cols) noexcept;
   void (*swiglu)(float* gate, const float* up, int64_t n) noexcept;
   void (*add_scaled)(float* x, const float* y, float scale, int64_t n) noexcept;
   void (*rope)(RopeStyle style, float* x, int64_t n_heads, int64_t head_dim, int64_t rotary_dim,
                const float* cosines, const float* sines) noexcept;
-  void (*store_kv)(KvType type, const float* src, void* dst, int64_t n) noexcept;
+  // A row to a float type, or to int8; the latter returns the scale.
+  void (*convert_kv)(KvType type, const float* src, void* dst, int64_t n) noexcept;
+  float (*quantize_kv)(const float* src, int8_t* dst, int64_t n) noexcept;
   void (*exp)(const float* x, float* out, int64_t n) noexcept;  // what softmax and SiLU use
   int64_t (*int8_rounds)(int64_t n, int32_t* sums) noexcept;    // see int8_rounds() in kernels.h
 };

@@ -115,6 +115,9 @@ SLUICE_INLINE void bf16_store(void* p, F x) {
   const F chosen = _mm256_blendv_ps(as_f(rounded), as_f(quiet), _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
   _mm_storeu_si128(static_cast<__m128i*>(p), narrow_16(i_shr<16>(as_i(chosen))));
 }
+SLUICE_INLINE F i8_load(const void* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))));
+}
 SLUICE_INLINE void i8_store(void* p, I x) {
   const __m128i half = narrow_16(x);
   _mm_storel_epi64(static_cast<__m128i*>(p), _mm_packs_epi16(half, half));

@@ -104,6 +104,9 @@ SLUICE_INLINE void bf16_store(void* p, F x) {
   const I chosen = _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), rounded, quiet);
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(i_shr<16>(chosen)));
 }
+SLUICE_INLINE F i8_load(const void* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+}
 SLUICE_INLINE void i8_store(void* p, I x) {
   _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
 }

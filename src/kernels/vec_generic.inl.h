@@ -182,6 +182,12 @@ SLUICE_INLINE void bf16_store(void* p, F x) {
   for (int i = 0; i < kLanes; ++i) half[i] = f32_to_bf16(x.lane[i]);
   __builtin_memcpy(p, half, sizeof(half));
 }
+// kLanes consecutive signed bytes.
+SLUICE_INLINE F i8_load(const void* p) {
+  int8_t bytes[kLanes];
+  __builtin_memcpy(bytes, p, sizeof(bytes));
+  return each<F>([&](int i) { return static_cast<float>(bytes[i]); });
+}
 // Each word to a signed byte (they fit): kLanes bytes.
 SLUICE_INLINE void i8_store(void* p, I x) {
   int8_t bytes[kLanes];

@@ -108,6 +108,12 @@ SLUICE_INLINE void bf16_store(void* p, F x) {
   const I chosen = vbslq_u32(vceqq_f32(x, x), rounded, quiet);
   vst1_u8(static_cast<uint8_t*>(p), vreinterpret_u8_u16(vshrn_n_u32(chosen, 16)));
 }
+SLUICE_INLINE F i8_load(const void* p) {
+  uint32_t four;
+  __builtin_memcpy(&four, p, 4);
+  const int16x8_t words = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)));
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(words)));
+}
 SLUICE_INLINE void i8_store(void* p, I x) {
   const uint16x4_t half = vmovn_u32(x);
   const uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(half, half))), 0);

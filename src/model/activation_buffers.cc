@@ -37,8 +37,12 @@ uint64_t padded_floats(int64_t width, int64_t max_tokens) {
   return round_up(static_cast<uint64_t>(width * max_tokens), kCacheLineBytes / sizeof(float));
 }
 
+int64_t attention_floats(const ModelSpec& spec) {
+  return attention_scratch_floats(spec.n_heads, spec.head_dim);
+}
+
 uint64_t float_bytes(const ModelSpec& spec, int64_t max_tokens) {
-  uint64_t floats = 0;
+  uint64_t floats = padded_floats(attention_floats(spec), 1);
   for (const int64_t width : widths(spec)) floats += padded_floats(width, max_tokens);
   return floats * sizeof(float);
 }
@@ -56,6 +60,7 @@ ActivationBuffers::ActivationBuffers(const ModelSpec& spec, int64_t n)
     *buffers[i] = next;
     next += padded_floats(sizes[i], n);
   }
+  attention = {next, static_cast<size_t>(attention_floats(spec))};
   const Sizes s = sizes_of(spec);
   input.reserve(n, spec.hidden);
   middle.reserve(n * s.middle_rows, s.middle_cols);

@@ -31,6 +31,8 @@ struct ActivationBuffers {
   float* expert_out;     // [n * k, hidden]
   float* router_logits;  // [n, n_experts]
 
+  std::span<float> attention;  // what attention() asks for
+
   Activations input;   // of q/k/v, gate/up, router, head
   Activations middle;  // of o and down
 

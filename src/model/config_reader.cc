@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "format/gguf.h"
+#include "kernels/kernels.h"
 
 namespace sluice {
 namespace {
@@ -205,11 +206,15 @@ void read_common(const ConfigReader& config, ModelSpec& spec) {
   constexpr ConfigKey kKvHeads = {"num_key_value_heads", "attention.head_count_kv"};
   if (config.integer(kKvHeads)) spec.n_kv_heads = config.size(kKvHeads, spec.n_heads);
   constexpr ConfigKey kHeadDim = {"head_dim", "attention.key_length"};
-  spec.head_dim = config.integer(kHeadDim) ? config.size(kHeadDim, 1024) : spec.hidden / spec.n_heads;
+  spec.head_dim = config.integer(kHeadDim) ? config.size(kHeadDim, kMaxHeadDim) : spec.hidden / spec.n_heads;
   if (spec.n_heads % spec.n_kv_heads != 0 || spec.head_dim < 2 || spec.head_dim % 2 != 0) {
     throw_error(ErrorKind::kCorrupt, "%s%lld heads of %lld over %lld KV heads make no attention",
                 config.where().c_str(), static_cast<long long>(spec.n_heads),
                 static_cast<long long>(spec.head_dim), static_cast<long long>(spec.n_kv_heads));
+  }
+  if (spec.head_dim > kMaxHeadDim) {
+    throw_error(ErrorKind::kUnsupported, "%sheads of %lld are too wide: at most %lld", config.where().c_str(),
+                static_cast<long long>(spec.head_dim), static_cast<long long>(kMaxHeadDim));
   }
   spec.trained_context = config.size({"max_position_embeddings", "context_length"}, kMaxInteger);
   const auto eps = config.number({"rms_norm_eps", "attention.layer_norm_rms_epsilon"}).value_or(1e-5);

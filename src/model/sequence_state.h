@@ -20,8 +20,8 @@ struct KvShape {
   int64_t head_dim = 0;
   KvType type = KvType::kF16;
 
-  // One block of one layer: keys [n_kv_heads, kKvBlockTokens, head_dim], then values alike.
-  size_t head_bytes() const { return static_cast<size_t>(kKvBlockTokens * head_dim) * kv_type_bytes(type); }
+  // One block of one layer: the keys of every KV head, then the values, as kernels.h lays them out.
+  size_t head_bytes() const { return kv_head_bytes(type, head_dim); }
   size_t layer_block_bytes() const { return 2 * static_cast<size_t>(n_kv_heads) * head_bytes(); }
   size_t k_offset(int64_t kv_head) const { return static_cast<size_t>(kv_head) * head_bytes(); }
   size_t v_offset(int64_t kv_head) const { return static_cast<size_t>(n_kv_heads + kv_head) * head_bytes(); }

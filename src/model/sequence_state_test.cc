@@ -31,6 +31,19 @@ TEST(SequenceState, GrowsByBlocksAndChargesThem) {
   EXPECT_EQ(budget.used(MemoryUse::kKvCache), 0u);
 }
 
+TEST(SequenceState, EveryTypeTakesWhatItsNumbersAndScalesTake) {
+  KvShape shape = kShape;
+  const size_t rows = 3u * 2 * 2 * 64;  // of keys and values in a block
+  for (const auto& [type, row_bytes] : {std::pair{KvType::kF32, 8u * 4},
+                                        {KvType::kF16, 8u * 2},
+                                        {KvType::kBF16, 8u * 2},
+                                        {KvType::kInt8, 8u + 4}}) {
+    shape.type = type;
+    EXPECT_EQ(shape.bytes_per_block(), rows * row_bytes);
+    EXPECT_EQ(shape.v_offset(1) + shape.head_bytes(), shape.layer_block_bytes());
+  }
+}
+
 TEST(SequenceState, RefusesBeyondTheBudgetAndStaysUsable) {
   MemoryBudget budget(kShape.bytes_per_block() + 100);
   SequenceState state(kShape, budget);

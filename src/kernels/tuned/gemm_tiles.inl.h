@@ -5,7 +5,7 @@
 
 static_assert(kPanelGroups == 2 && kLanes == 16 && kPackedRows == 32);
 
-inline constexpr int kTileRows = 16;  // inputs of one tile
+inline constexpr int kTileInputRows = 16;  // inputs of one tile
 
 // Tiles 0-3 hold dots, 4-5 inputs [16][kRun], 6-7 weights [kRun / 4][16 words]. The state belongs to the
 // thread, so it is set for the length of one call.
@@ -17,7 +17,7 @@ class TileScope {
     config.palette = 1;
     for (int tile = 0; tile < 8; ++tile) {
       config.row_bytes[tile] = tile == 4 || tile == 5 ? kRun : 64;
-      config.rows[tile] = tile < 6 ? kTileRows : kRun / 4;
+      config.rows[tile] = tile < 6 ? kTileInputRows : kRun / 4;
     }
     asm volatile("" : : "r"(&config) : "memory");  // GCC's intrinsic names the first eight bytes alone
     _tile_loadconfig(&config);
@@ -37,7 +37,7 @@ class TileScope {
 
 // Dots of one run: [half of the inputs][group of weight rows][input][weight row].
 struct alignas(64) TileDots {
-  int32_t dot[2][kPanelGroups][kTileRows][kLanes];
+  int32_t dot[2][kPanelGroups][kTileInputRows][kLanes];
 };
 
 template <class Decode>
@@ -64,7 +64,7 @@ struct TiledProduct {
     const Block* const block = panel + run / kRuns * kPanelGroups;
     const float* const scales = &x.scales[run / kRuns][first];
     const float* const sums = Decode::kHasMin ? &x.sums[run][first] : nullptr;
-    const auto* const dot = &dots.dot[first / kTileRows][0][first % kTileRows];
+    const auto* const dot = &dots.dot[first / kTileInputRows][0][first % kTileInputRows];
     float* const at = sum + first * kPanelGroups * kLanes;
     F scale[kPanelGroups], min[kPanelGroups];
     SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
@@ -74,7 +74,7 @@ struct TiledProduct {
     SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
       SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
         float* const to = at + (t * kPanelGroups + g) * kLanes;
-        const F value = i_to_f(i_load(dot[g * kTileRows + t]));
+        const F value = i_to_f(i_load(dot[g * kTileInputRows + t]));
         F total = f_fma(value, f_mul(scale[g], f_set(scales[t])), f_load(to));
         if constexpr (Decode::kHasMin) total = f_fma(min[g], f_set(sums[t]), total);
         f_store(to, total);
@@ -85,7 +85,7 @@ struct TiledProduct {
   template <int kQuarter>
   static SLUICE_INLINE void add_quarter(const Block* panel, int64_t run, const PackedInputs<Decode>& x,
                                         const TileDots& dots, int64_t n, float* sum) {
-    constexpr int kRows = kTileRows / 2, kFirst = kQuarter * kRows;
+    constexpr int kRows = kTileInputRows / 2, kFirst = kQuarter * kRows;
     if (n >= kFirst + kRows) return add_rows<kRows>(panel, run, x, dots, kFirst, sum);
     for (int64_t t = kFirst; t < n; ++t) add_rows<1>(panel, run, x, dots, t, sum);
   }
@@ -100,7 +100,7 @@ struct TiledProduct {
   static SLUICE_INLINE void step(const Block* panel, const PackedInputs<Decode>& x, int64_t next,
                                  TileDots& next_dots, int64_t run, const TileDots& dots, int64_t n,
                                  float* sum) {
-    const bool two = n > kTileRows;
+    const bool two = n > kTileInputRows;
     _tile_loadd(6, weights(panel, next, 0), 64);
     _tile_loadd(4, x.values[next][0], Decode::kRun);
     _tile_zero(0);
@@ -112,7 +112,7 @@ struct TiledProduct {
     _tile_stored(0, next_dots.dot[0][0], 64);
     if constexpr (kAdd) add_quarter<1>(panel, run, x, dots, n, sum);
     if (two) {
-      _tile_loadd(5, x.values[next][kTileRows], Decode::kRun);
+      _tile_loadd(5, x.values[next][kTileInputRows], Decode::kRun);
       _tile_zero(2);
       _tile_dpbssd(2, 5, 6);
     }

@@ -13,9 +13,9 @@ void norm_heads(const Compute& compute, const ModelSpec& spec, float* x, int64_t
   rms_norm(compute, x, cols, weight.data(), spec.norm_eps, x, cols, rows, cols);
 }
 
-// Norms, clips and rotates one row of q and k, and stores k and v in the cache at `position`.
-void finish_row(const Compute& compute, const ModelSpec& spec, const LayerWeights& weights, int64_t layer,
-                SequenceState& sequence, int64_t position, int64_t row, ActivationBuffers& b) {
+// Norms, clips and rotates one row of q and k.
+void finish_row(const Compute& compute, const ModelSpec& spec, const LayerWeights& weights, int64_t row,
+                ActivationBuffers& b) {
   const int64_t q_width = spec.n_heads * spec.head_dim, kv_width = spec.n_kv_heads * spec.head_dim;
   float* const q = b.q + row * q_width;   // [n_heads, head_dim]
   float* const k = b.k + row * kv_width;  // [n_kv_heads, head_dim]
@@ -35,15 +35,38 @@ void finish_row(const Compute& compute, const ModelSpec& spec, const LayerWeight
   const float* sines = b.sines + row * half;
   rope(compute, spec.rope.style, q, spec.n_heads, spec.head_dim, spec.rope.rotary_dim, cosines, sines);
   rope(compute, spec.rope.style, k, spec.n_kv_heads, spec.head_dim, spec.rope.rotary_dim, cosines, sines);
+}
 
-  const KvShape& shape = sequence.shape();
-  std::byte* const block = sequence.block(layer, position / kKvBlockTokens);
-  const size_t slot =
-      static_cast<size_t>(position % kKvBlockTokens * spec.head_dim) * kv_type_bytes(shape.type);
-  for (int64_t h = 0; h < spec.n_kv_heads; ++h) {
-    store_kv(compute, shape.type, k + h * spec.head_dim, block + shape.k_offset(h) + slot, spec.head_dim);
-    store_kv(compute, shape.type, v + h * spec.head_dim, block + shape.v_offset(h) + slot, spec.head_dim);
+// Stores the keys and values of the batch in the caches, block by block and head by head: the positions of a
+// block share cache lines.
+void store_rows(const Compute& compute, const ModelSpec& spec, int64_t layer,
+                std::span<const BatchSpan> batch, const ActivationBuffers& b) {
+  struct Part {
+    SequenceState* sequence;
+    int64_t row, position, n;
+  };
+  std::vector<Part> parts;
+  for (const BatchSpan& span : batch) {
+    for (int64_t i = 0; i < span.n_tokens;) {
+      const int64_t position = span.sequence->n_tokens() + i;
+      const int64_t n = std::min(span.n_tokens - i, kKvBlockTokens - position % kKvBlockTokens);
+      parts.push_back({span.sequence, span.first_row + i, position, n});
+      i += n;
+    }
   }
+  const auto n_parts = static_cast<int64_t>(parts.size());
+  compute.pool->run(n_parts * spec.n_kv_heads, [&](int64_t task, int) {
+    const Part& part = parts[static_cast<size_t>(task / spec.n_kv_heads)];
+    const int64_t h = task % spec.n_kv_heads, kv_width = spec.n_kv_heads * spec.head_dim;
+    const int64_t offset = part.row * kv_width + h * spec.head_dim;
+    const KvShape& shape = part.sequence->shape();
+    std::byte* const block = part.sequence->block(layer, part.position / kKvBlockTokens);
+    const int64_t slot = part.position % kKvBlockTokens;
+    store_keys(compute, shape.type, b.k + offset, kv_width, part.n, spec.head_dim, block + shape.k_offset(h),
+               slot);
+    store_values(compute, shape.type, b.v + offset, kv_width, part.n, spec.head_dim,
+                 block + shape.v_offset(h), slot);
+  });
 }
 
 }  // namespace
@@ -59,12 +82,8 @@ void attention_gqa(ExecContext& context, const ModelSpec& spec, int64_t layer, c
                           {&weights.v, &b.input, b.v, kv_width}};
   linear(context, qkv);
 
-  compute.pool->run(n, [&](int64_t row, int) {
-    const BatchSpan* span = batch.data();
-    while (row >= span->first_row + span->n_tokens) ++span;
-    const int64_t position = span->sequence->n_tokens() + row - span->first_row;
-    finish_row(compute, spec, weights, layer, *span->sequence, position, row, b);
-  });
+  compute.pool->run(n, [&](int64_t row, int) { finish_row(compute, spec, weights, row, b); });
+  store_rows(compute, spec, layer, batch, b);
 
   const int64_t group = spec.n_heads / spec.n_kv_heads;
   std::vector<AttentionTask> tasks;
@@ -89,7 +108,7 @@ void attention_gqa(ExecContext& context, const ModelSpec& spec, int64_t layer, c
                        .out_stride = q_width});
     }
   }
-  attention(compute, tasks);
+  attention(compute, tasks, b.attention);
 
   b.middle.set(b.attended, n, q_width, q_width);
   const LinearOp out[] = {{&weights.o, &b.middle, b.projected, spec.hidden}};
