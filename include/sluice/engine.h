@@ -41,6 +41,7 @@ struct ModelInfo {
   uint64_t bytes_per_token = 0;        // weight bytes that one generated token reads from memory
   uint64_t expert_bytes = 0;           // of one expert; 0 for dense models
   uint64_t kv_bytes_per_token = 0;
+  std::vector<int64_t> attention_windows;  // tokens that a layer looks back at, of each layer; 0: all
 };
 
 struct EngineStats {

@@ -1,10 +1,13 @@
 #include "cli/peaks.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
 
-#include "base/align.h"
+#include "base/function_ref.h"
 #include "encoding/encoding.h"
 #include "kernels/kernels.h"
 #include "platform/async_reader.h"
@@ -16,41 +19,85 @@ namespace sluice {
 namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr uint64_t kPieceBytes = 4 * kMiB;  // that a thread takes at once
 
-// Eight sums side by side, so that loads and not additions are the limit.
-uint64_t sum_words(const uint64_t* words, size_t n) {
-  using Words = uint64_t __attribute__((vector_size(16), aligned(8), may_alias));
-  constexpr size_t kSums = 8;
-  Words sums[kSums] = {};
-  const auto* vectors = reinterpret_cast<const Words*>(words);
-  for (size_t i = 0; i + kSums <= n / 2; i += kSums)
-    for (size_t k = 0; k < kSums; ++k) sums[k] += vectors[i + k];
-  uint64_t total = 0;
-  for (const Words& sum : sums) total += sum[0] + sum[1];
-  return total;
+struct ReadLoop {
+  int n_streams;
+  size_t prefetch_bytes;
+};
+constexpr ReadLoop kReadLoops[] = {{1, 0}, {1, 1024}, {4, 0}, {4, 1024}, {8, 0}, {8, 512}};
+
+// Seconds of one pass over the buffer.
+double read_once(ThreadPool& pool, const PageBuffer& buffer, const ReadLoop& loop) {
+  const KernelTable& table = kernel_table();  // the widest loads, whatever --isa says
+  const double start = monotonic_seconds();
+  pool.run(static_cast<int64_t>(buffer.size() / kPieceBytes), [&](int64_t piece, int) {
+    read_streams(table, buffer.data() + static_cast<uint64_t>(piece) * kPieceBytes,
+                 kPieceBytes / static_cast<uint64_t>(loop.n_streams), loop.n_streams, loop.prefetch_bytes);
+  });
+  return monotonic_seconds() - start;
+}
+
+ReadPeak best_loop(int n_threads, bool huge_pages, const PageBuffer& buffer) {
+  constexpr int kPasses = 3;  // of every loop, in turn: a moment in which others are busy hits them all
+  ThreadPool pool(n_threads);
+  ReadPeak best = {.n_threads = n_threads, .huge_pages = huge_pages};
+  for (int pass = 0; pass < kPasses; ++pass) {
+    for (const ReadLoop& loop : kReadLoops) {
+      const double speed = static_cast<double>(buffer.size()) / read_once(pool, buffer, loop);
+      if (speed <= best.bytes_per_second) continue;
+      best.bytes_per_second = speed;
+      best.n_streams = loop.n_streams;
+      best.prefetch_bytes = loop.prefetch_bytes;
+    }
+  }
+  return best;
+}
+
+// The best of half a second; `rounds(n)` returns the operations done.
+double measure_rounds(int n_threads, FunctionRef<int64_t(int64_t)> rounds) {
+  constexpr int64_t kTasks = 16;
+  constexpr double kSeconds = 0.5;
+  constexpr double kTaskSeconds = 1e-3;
+  int64_t n_rounds = 1000;
+  const double trial = monotonic_seconds();
+  if (rounds(n_rounds) == 0) return 0;
+  n_rounds = std::max<int64_t>(
+      1, static_cast<int64_t>(static_cast<double>(n_rounds) * kTaskSeconds / (monotonic_seconds() - trial)));
+  ThreadPool pool(n_threads);
+  double best = 0;
+  const double begin = monotonic_seconds();
+  while (monotonic_seconds() - begin < kSeconds) {
+    std::atomic<int64_t> operations = 0;
+    const double start = monotonic_seconds();
+    pool.run(kTasks * n_threads, [&](int64_t, int) { operations += rounds(n_rounds); });
+    best = std::max(best, static_cast<double>(operations) / (monotonic_seconds() - start));
+  }
+  return best;
 }
 
 }  // namespace
 
-double measure_memory_bandwidth(int n_threads, uint64_t buffer_bytes) {
-  const uint64_t n_pieces = std::max<uint64_t>(buffer_bytes / kMiB, 1);
-  const PageBuffer buffer(n_pieces * kMiB);
-  auto* const words = reinterpret_cast<uint64_t*>(buffer.data());
-  const size_t words_per_piece = kMiB / sizeof(uint64_t);
-  ThreadPool pool(n_threads);
-  pool.run(static_cast<int64_t>(n_pieces), [&](int64_t piece, int) {  // pages of their own, not the zero page
-    std::fill_n(words + static_cast<size_t>(piece) * words_per_piece, words_per_piece, 1);
-  });
-  std::atomic<uint64_t> total = 0;
-  double best = 0;
-  for (int pass = 0; pass < 7; ++pass) {
-    const double start = monotonic_seconds();
-    pool.run(static_cast<int64_t>(n_pieces), [&](int64_t piece, int) {
-      total += sum_words(words + static_cast<size_t>(piece) * words_per_piece, words_per_piece);
-    });
-    best = std::max(best, static_cast<double>(n_pieces * kMiB) / (monotonic_seconds() - start));
+std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes) {
+  std::vector<ReadPeak> peaks;
+  for (const bool huge : {false, true}) {
+    const uint64_t huge_before = huge_page_bytes();
+    const PageBuffer buffer(std::max<uint64_t>(buffer_bytes / kPieceBytes, 1) * kPieceBytes);
+    ::madvise(buffer.data(), buffer.size(), huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    std::fill_n(buffer.data(), buffer.size(), std::byte{1});  // pages of their own, not the zero page
+    if (huge && huge_page_bytes() < huge_before + buffer.size() / 10 * 9) continue;  // none to be had
+    peaks.push_back(best_loop(1, huge, buffer));
+    if (n_threads > 1) peaks.push_back(best_loop(n_threads, huge, buffer));
   }
-  return total == 0 ? 0 : best;  // the sum is used, so that the loop is not left out
+  return peaks;
+}
+
+uint64_t read_buffer_bytes(uint64_t most) {
+  uint64_t cache = 0;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+  cache = static_cast<uint64_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE)));
+#endif
+  return std::min(std::max(512 * kMiB, 3 * cache), std::max(most, kPieceBytes));
 }
 
 double measure_disk_bandwidth(const std::vector<std::string>& files) {
@@ -87,21 +134,11 @@ double measure_disk_bandwidth(const std::vector<std::string>& files) {
   return static_cast<double>(bytes) / (monotonic_seconds() - start);
 }
 
-double measure_int8_peak(int n_threads, const std::string& isa) {
-  constexpr int64_t kRounds = 20'000;
-  constexpr int64_t kTasks = 16;
-  constexpr double kSeconds = 0.5;
-  ThreadPool pool(n_threads);
+ArithmeticPeaks measure_arithmetic(int n_threads, const std::string& isa) {
   const KernelTable& table = kernel_table(isa);
-  double best = 0;
-  const double begin = monotonic_seconds();
-  while (monotonic_seconds() - begin < kSeconds) {
-    std::atomic<int64_t> operations = 0;
-    const double start = monotonic_seconds();
-    pool.run(kTasks * n_threads, [&](int64_t, int) { operations += int8_rounds(table, kRounds); });
-    best = std::max(best, static_cast<double>(operations) / (monotonic_seconds() - start));
-  }
-  return best;
+  return {.int8 = measure_rounds(n_threads, [&](int64_t n) { return int8_rounds(table, n); }),
+          .f32 = measure_rounds(n_threads, [&](int64_t n) { return f32_rounds(table, n); }),
+          .bf16 = measure_rounds(n_threads, [&](int64_t n) { return bf16_rounds(table, n); })};
 }
 
 }  // namespace sluice

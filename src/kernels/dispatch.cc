@@ -28,6 +28,15 @@ std::vector<const KernelTable*> available_tables() {
   return tables;
 }
 
+constexpr int kMostLanes = 64;  // wider than any vector
+
+// Or the work that made it could be dropped.
+template <typename T>
+void use(T value) {
+  volatile T used = value;
+  static_cast<void>(used);
+}
+
 }  // namespace
 
 const KernelTable& kernel_table(const std::string& isa) {
@@ -49,11 +58,32 @@ std::vector<std::string> available_isas() {
 }
 
 int64_t int8_rounds(const KernelTable& table, int64_t n) noexcept {
-  int32_t sums[64];  // wider than any vector
+  int32_t sums[kMostLanes];
   const int64_t operations = table.int8_rounds(n, sums);
-  volatile int32_t used = sums[0];  // or the work could be dropped
-  static_cast<void>(used);
+  use(sums[0]);
   return operations;
+}
+
+int64_t f32_rounds(const KernelTable& table, int64_t n) noexcept {
+  float sums[kMostLanes];
+  const int64_t operations = table.f32_rounds(n, sums);
+  use(sums[0]);
+  return operations;
+}
+
+int64_t bf16_rounds(const KernelTable& table, int64_t n) noexcept {
+  if (!table.bf16_rounds || !cpu_features().avx512_bf16) return 0;
+  float sums[kMostLanes];
+  const int64_t operations = table.bf16_rounds(n, sums);
+  use(sums[0]);
+  return operations;
+}
+
+void read_streams(const KernelTable& table, const std::byte* data, size_t stream_bytes, int n_streams,
+                  size_t ahead) noexcept {
+  int32_t sums[kMostLanes];
+  table.read_streams(data, stream_bytes, n_streams, ahead, sums);
+  use(sums[0]);
 }
 
 const char* kernel_isa(const KernelTable& table) noexcept { return table.isa; }

@@ -15,6 +15,7 @@
 #endif
 
 #define SLUICE_ISA_NAME "avx512"
+#define SLUICE_BF16_ROUNDS avx512_bf16::bf16_rounds
 
 namespace sluice::avx512 {
 namespace {

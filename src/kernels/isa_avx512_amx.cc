@@ -19,6 +19,7 @@
 #define SLUICE_ISA_NAME "avx512-amx"
 #define SLUICE_AVX512_VBMI 1
 #define SLUICE_AMX 1
+#define SLUICE_BF16_ROUNDS avx512_bf16::bf16_rounds
 
 namespace sluice::avx512_amx {
 namespace {

@@ -16,6 +16,7 @@
 #endif
 
 #define SLUICE_ISA_NAME "avx512-vbmi"
+#define SLUICE_BF16_ROUNDS avx512_bf16::bf16_rounds
 #define SLUICE_AVX512_VBMI 1
 
 namespace sluice::avx512_vbmi {

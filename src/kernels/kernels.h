@@ -24,9 +24,16 @@ const KernelTable& kernel_table(const std::string& isa = "");
 std::vector<std::string> available_isas();  // best first
 const char* kernel_isa(const KernelTable& table) noexcept;
 
-// `n` rounds of int8 products on registers, for measuring this CPU's peak; returns the operations done (a
-// multiply and an add are two). Thread-safe.
+// For measuring this CPU's peaks; thread-safe. `n` rounds of products on registers alone: returns the
+// operations done (a multiply and an add are two).
 int64_t int8_rounds(const KernelTable& table, int64_t n) noexcept;
+int64_t f32_rounds(const KernelTable& table, int64_t n) noexcept;
+int64_t bf16_rounds(const KernelTable& table, int64_t n) noexcept;  // 0: this CPU or table has none
+
+// Reads `n_streams` (1, 2, 4 or 8) neighbouring stretches of `stream_bytes` (a multiple of 256) side by side,
+// fetching `ahead` bytes ahead in each (0: not at all).
+void read_streams(const KernelTable& table, const std::byte* data, size_t stream_bytes, int n_streams,
+                  size_t ahead) noexcept;
 
 // Everything a product needs besides its operands. One per engine; not thread-safe.
 struct Compute {

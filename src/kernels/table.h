@@ -67,6 +67,8 @@ constexpr int64_t attention_partial_floats(int64_t n_rows, int64_t head_dim) {
 }
 using AttentionSegmentFn = void (*)(const AttentionArgs&, int64_t segment, float* partial) noexcept;
 
+inline constexpr size_t kReadStep = 256;  // bytes of one stream that read_streams() reads at once
+
 struct KernelTable {
   const char* isa;
   int64_t panel_rows;                 // weight rows that matmul works on at once
@@ -87,7 +89,12 @@ struct KernelTable {
   void (*convert_kv)(KvType type, const float* src, void* dst, int64_t n) noexcept;
   float (*quantize_kv)(const float* src, int8_t* dst, int64_t n) noexcept;
   void (*exp)(const float* x, float* out, int64_t n) noexcept;  // what softmax and SiLU use
-  int64_t (*int8_rounds)(int64_t n, int32_t* sums) noexcept;    // see int8_rounds() in kernels.h
+  // For measuring peaks: see the functions of these names in kernels.h. `sums` is room for a vector.
+  int64_t (*int8_rounds)(int64_t n, int32_t* sums) noexcept;
+  int64_t (*f32_rounds)(int64_t n, float* sums) noexcept;
+  int64_t (*bf16_rounds)(int64_t n, float* sums) noexcept;  // null: none; else if the CPU has AVX512-BF16
+  void (*read_streams)(const std::byte* data, size_t stream_bytes, int n_streams, size_t ahead,
+                       int32_t* sums) noexcept;
 };
 
 namespace generic {
@@ -108,6 +115,9 @@ extern const KernelTable kTable;
 }
 namespace avx512_amx {
 extern const KernelTable kTable;
+}
+namespace avx512_bf16 {
+int64_t bf16_rounds(int64_t n, float* sums) noexcept;
 }
 #elif defined(__aarch64__)
 namespace neon {

@@ -1,19 +1,6 @@
 // The table of one instruction set. SLUICE_ISA_NAME is its public name.
 
-// Products on registers alone, in independent sums: what bounds every int8 kernel of this instruction set.
-inline int64_t int8_rounds(int64_t n, int32_t* sums) noexcept {
-  constexpr int kSums = 12;  // hides the latency of the products
-  I sum[kSums];
-  SLUICE_UNROLL for (int i = 0; i < kSums; ++i) sum[i] = i_set(static_cast<uint32_t>(i));
-  I input = i_set(0x01020304);
-  for (int64_t round = 0; round < n; ++round) {
-    SLUICE_UNROLL for (int i = 0; i < kSums; ++i) sum[i] = dot_narrow(sum[i], i_set(0x05030201), input);
-    input = i_xor(input, i_set(0x00010002));  // or the products would be the same in every round
-  }
-  SLUICE_UNROLL for (int i = 1; i < kSums; ++i) sum[0] = i_add(sum[0], sum[i]);
-  i_store(sums, sum[0]);
-  return n * kSums * kLanes * 4 * 2;
-}
+#include "kernels/peaks.inl.h"
 
 #if SLUICE_AMX
 template <class Decode>
@@ -70,6 +57,15 @@ constexpr KernelTable make_table() {
   t.convert_kv = convert_kv_row;
   t.quantize_kv = quantize_kv_row;
   t.exp = exp_row;
+#if SLUICE_AMX
+  t.int8_rounds = tile_rounds;
+#else
   t.int8_rounds = int8_rounds;
+#endif
+  t.f32_rounds = f32_rounds;
+#if defined(SLUICE_BF16_ROUNDS)
+  t.bf16_rounds = SLUICE_BF16_ROUNDS;
+#endif
+  t.read_streams = read_streams;
   return t;
 }

@@ -77,6 +77,10 @@ uint64_t peak_resident_bytes() {
   return number_after(read_kernel_file("/proc/self/status"), "VmHWM:") * 1024;
 }
 
+uint64_t huge_page_bytes() {
+  return number_after(read_kernel_file("/proc/self/smaps_rollup"), "AnonHugePages:") * 1024;
+}
+
 PageBuffer::PageBuffer(size_t bytes) {
   if (bytes == 0) return;
   const auto refuse = [bytes] {

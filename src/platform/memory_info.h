@@ -22,6 +22,7 @@ MemoryInfo memory_info();
 
 uint64_t resident_bytes();       // VmRSS of this process
 uint64_t peak_resident_bytes();  // VmHWM of this process
+uint64_t huge_page_bytes();      // of this process's anonymous memory that lie on huge pages
 
 // Anonymous memory straight from the kernel, page-aligned, zero until touched, on huge pages where they help
 // and can be had, left out of core dumps. Freed pages go back to the system at once. Owner; not thread-safe.

@@ -1,8 +1,6 @@
 // The built binary from outside: forms that scripts rely on, exit codes, one-line errors.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -13,83 +11,24 @@
 #include <thread>
 #include <vector>
 
+#include "tests/cli/program.h"
 #include "tests/shared_data.h"
 
 namespace sluice {
 namespace {
 
 using Json = nlohmann::json;
+using test::demo;
+using test::exit_code;
+using test::expect_refused;
+using test::Outcome;
+using test::Scratch;
+using test::sluice;
+using test::start;
+using test::stories;
+using test::stories_hf;
 namespace fs = std::filesystem;
 
-struct Outcome {
-  int code = -1;    // exit code, or 128 + signal
-  std::string out;  // standard output
-  std::string err;
-};
-
-// A directory that goes with the test.
-class Scratch {
- public:
-  Scratch() {
-    char name[] = "/tmp/sluice_cli_XXXXXX";
-    path_ = mkdtemp(name);
-  }
-  ~Scratch() { fs::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  std::string write(const std::string& name, const std::string& text) const {
-    std::ofstream(path_ / name, std::ios::binary) << text;
-    return *this / name;
-  }
-
- private:
-  fs::path path_;
-};
-
-pid_t start(const std::vector<std::string>& arguments, int in, int out, int err) {
-  const pid_t child = fork();
-  if (child != 0) return child;
-  dup2(in, STDIN_FILENO);
-  dup2(out, STDOUT_FILENO);
-  dup2(err, STDERR_FILENO);
-  std::vector<char*> argv = {const_cast<char*>(SLUICE_BINARY)};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  execv(SLUICE_BINARY, argv.data());
-  _exit(127);
-}
-
-int exit_code(pid_t child) {
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-Outcome sluice(const std::vector<std::string>& arguments, const std::string& input = "") {
-  const Scratch scratch;
-  const int in = open(scratch.write("in", input).c_str(), O_RDONLY);
-  const int out = open((scratch / "out").c_str(), O_CREAT | O_WRONLY, 0600);
-  const int err = open((scratch / "err").c_str(), O_CREAT | O_WRONLY, 0600);
-  Outcome outcome;
-  outcome.code = exit_code(start(arguments, in, out, err));
-  for (const int fd : {in, out, err}) close(fd);
-  outcome.out = test::read_file(scratch / "out");
-  outcome.err = test::read_file(scratch / "err");
-  return outcome;
-}
-
-// Nothing on standard output, one line on standard error that has `word` in it.
-void expect_refused(const std::vector<std::string>& arguments, int code, const std::string& word) {
-  const Outcome outcome = sluice(arguments);
-  EXPECT_EQ(outcome.code, code) << outcome.err;
-  EXPECT_EQ(outcome.out, "");
-  EXPECT_EQ(outcome.err.rfind("sluice: ", 0), 0U) << outcome.err;
-  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
-  EXPECT_NE(outcome.err.find(word), std::string::npos) << outcome.err;
-}
-
-std::string stories() { return test::shared_path("data/derived/stories260K/stories260K-F32.gguf"); }
-std::string stories_hf() { return test::shared_path("data/derived/stories260K/hf"); }
-std::string demo() { return test::shared_path("demo-model"); }
 Json stories_golden() {
   return Json::parse(test::read_file(test::shared_path("data/derived/stories260K/golden.json")));
 }
@@ -355,26 +294,6 @@ TEST(CommandLine, InspectTellsWithoutReadingWeights) {
     EXPECT_LE(parts, int64_t(budget["ram_bytes"])) << budget["name"];
   }
   EXPECT_NE(sluice({"inspect", stories()}).out.find("llama"), std::string::npos);
-}
-
-TEST(CommandLine, BenchReportsWhatItMeasured) {
-  SLUICE_REQUIRE_SHARED();
-  const Outcome outcome = sluice(
-      {"bench", demo(), "-p", "32", "-n", "8", "-r", "2", "--weights", "30%", "--ram", "256M", "--json"});
-  ASSERT_EQ(outcome.code, 0) << outcome.err;
-  const Json report = Json::parse(outcome.out);
-  for (const char* key : {"decode_tok_s", "prefill_tok_s"}) {
-    EXPECT_GT(double(report[key]["min"]), 0) << key;
-    EXPECT_LE(double(report[key]["min"]), double(report[key]["median"])) << key;
-    EXPECT_LE(double(report[key]["median"]), double(report[key]["max"])) << key;
-  }
-  EXPECT_GT(double(report["peaks"]["memory_bytes_s"]), 1e8);
-  EXPECT_GT(double(report["peaks"]["int8_operations_s"]), 1e8);
-  EXPECT_GT(double(report["bytes_per_token"]["ssd_counted"]), 0);
-  // No eviction can read less than the best possible one.
-  EXPECT_LE(double(report["bytes_per_token"]["ssd_forced_by_budget"]),
-            double(report["bytes_per_token"]["ssd_counted"]));
-  EXPECT_GT(double(report["decode_limit"]["fraction"]), 0);
 }
 
 TEST(CommandLine, ChatWithoutATerminalReadsLines) {

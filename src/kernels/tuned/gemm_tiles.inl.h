@@ -153,3 +153,27 @@ void matmul_tiled(const MatmulArgs& a) noexcept {
   const TileScope<Decode::kRun> scope;
   matmul_packed<Decode, TiledProduct<Decode>>(a);
 }
+
+// The tiles' share of int8_rounds() in kernels.h.
+inline int64_t tile_rounds(int64_t n, int32_t* sums) noexcept {
+  alignas(64) std::byte bytes[4][1024];
+  __builtin_memset(bytes, 1, sizeof bytes);
+  const TileScope<64> scope;
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, bytes[0], 64);
+  _tile_loadd(5, bytes[1], 64);
+  _tile_loadd(6, bytes[2], 64);
+  _tile_loadd(7, bytes[3], 64);
+  for (int64_t round = 0; round < n; ++round) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  _tile_stored(0, bytes[0], 64);
+  __builtin_memcpy(sums, bytes[0], 64);
+  return n * 4 * 16 * 16 * 64 * 2;
+}
