@@ -6,8 +6,8 @@
 //
 // Weights are many matrices (layers of a KV cache), 256 MB together, used in turn, so that a batch of 1 reads
 // memory and not a cache. bytes_per_second counts the bytes of the weights (keys and values),
-// items_per_second the operations (2 per product). Select with --benchmark_filter; the default set is what
-// docs/performance.md lists.
+// items_per_second the operations (2 per product). Select with --benchmark_filter; bench/table.py stores the
+// tables of docs/performance.md.
 #include <benchmark/benchmark.h>
 
 #include <atomic>

@@ -40,7 +40,10 @@ Work work_of(const ModelInfo& info, const Measured& measured, uint64_t weight_ro
   const BenchTest& test = measured.test;
   const Trace& trace = measured.total.trace;
   const auto n_steps = static_cast<double>(std::max<uint64_t>(measured.last_steps, 1));
-  const auto n_sequences = static_cast<double>(measured.n_sequences);
+  // Rows of a step of decoding: fewer than sequences where the budget's chunk is small.
+  const double n_rows = test.prefill ? 1
+                                     : static_cast<double>(measured.total.n_tokens) /
+                                           static_cast<double>(std::max<uint64_t>(measured.total.n_steps, 1));
   const auto tokens = static_cast<double>(test.tokens);
 
   std::set<uint64_t> moe_layers;
@@ -65,9 +68,9 @@ Work work_of(const ModelInfo& info, const Measured& measured, uint64_t weight_ro
   const auto n_layers = static_cast<double>(info.n_layers);
   const auto head = static_cast<double>(info.hidden * info.vocab);
   const auto active = static_cast<double>(info.n_active_parameters);
-  work.kv_bytes = n_sequences * keys / tokens / n_layers * static_cast<double>(info.kv_bytes_per_token);
-  double products = active * n_sequences;
-  double attention = 4.0 * static_cast<double>(info.n_heads * info.head_dim) * keys * n_sequences;
+  work.kv_bytes = n_rows * keys / tokens / n_layers * static_cast<double>(info.kv_bytes_per_token);
+  double products = active * n_rows;
+  double attention = 4.0 * static_cast<double>(info.n_heads * info.head_dim) * keys * n_rows;
   if (test.prefill) {  // the above are one pass's; the head multiplies only the last token
     const double head_bytes = static_cast<double>(info.bytes_per_token) * head / active;
     work.weight_bytes = work.weight_bytes * n_steps - head_bytes * (n_steps - 1);
