@@ -44,6 +44,14 @@ struct ModelInfo {
   std::vector<int64_t> attention_windows;  // tokens that a layer looks back at, of each layer; 0: all
 };
 
+// What one operator of the forward pass has cost so far.
+struct OperatorStats {
+  std::string name;  // "attention"
+  uint64_t calls = 0;
+  double seconds = 0;
+  uint64_t bytes = 0;  // of weights and KV cache that it had to read
+};
+
 struct EngineStats {
   // memory, bytes
   uint64_t budget_bytes = 0;                             // --ram as it was understood
@@ -61,6 +69,7 @@ struct EngineStats {
   // work
   uint64_t prefill_tokens = 0, decode_tokens = 0;
   double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
+  std::vector<OperatorStats> operators;  // of the passes since the model was loaded, sampling last
   std::string io;       // "io_uring, O_DIRECT, depth 16"
   std::string kernels;  // "avx512"
   int n_threads = 0;

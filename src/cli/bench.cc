@@ -34,6 +34,7 @@ struct BenchOptions {
   std::vector<int64_t> batches;
   std::string peer;
   int repeats = 5;
+  bool profile = false;
   bool json = false;
 };
 
@@ -250,6 +251,7 @@ int bench(const BenchOptions& options) {
   }
   report.info = engine->info();
   report.stats = engine->stats();
+  report.profile = options.profile;
   report.f32_activations = options.engine.activations == ActivationFormat::kF32;
   const EngineStats& stats = report.stats;
   report.weight_room = std::max(stats.pinned_bytes + stats.cache_bytes + stats.ring_bytes,
@@ -294,6 +296,7 @@ Action define_bench(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(1, 1000).description(""))
       ->capture_default_str();
+  app.add_flag("--profile", options->profile, "where the time of each test went, by operator");
   app.add_flag("--json", options->json, "print one JSON object");
   app.footer(R"(
 examples:

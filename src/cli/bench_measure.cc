@@ -53,6 +53,15 @@ void Measured::add(Sample sample) {
   total.misses += sample.misses;
   total.stall_seconds += sample.stall_seconds;
   total.trace = std::move(sample.trace);
+  if (total.operators.empty()) {
+    total.operators = std::move(sample.operators);
+  } else {
+    for (size_t i = 0; i < total.operators.size(); ++i) {
+      total.operators[i].calls += sample.operators[i].calls;
+      total.operators[i].seconds += sample.operators[i].seconds;
+      total.operators[i].bytes += sample.operators[i].bytes;
+    }
+  }
   last_steps = sample.n_steps;
 }
 
@@ -130,6 +139,12 @@ Sample Workload::run(const BenchTest& test, int64_t n_sequences) {
   sample.hits = after.hits - before.hits;
   sample.misses = after.misses - before.misses;
   sample.stall_seconds = after.stall_seconds - before.stall_seconds;
+  sample.operators = after.operators;
+  for (size_t i = 0; i < sample.operators.size(); ++i) {
+    sample.operators[i].calls -= before.operators[i].calls;
+    sample.operators[i].seconds -= before.operators[i].seconds;
+    sample.operators[i].bytes -= before.operators[i].bytes;
+  }
   peak_kv_bytes_ = std::max(peak_kv_bytes_, after.kv_bytes);
   for (Session* session : sessions) session->truncate(test.depth);
   return sample;

@@ -44,6 +44,7 @@ struct Sample {
   uint64_t bytes_read = 0, hits = 0, misses = 0;
   double stall_seconds = 0;
   Trace trace;
+  std::vector<OperatorStats> operators;  // in the order of EngineStats
 };
 
 // The rounds of one test.

@@ -106,6 +106,32 @@ std::string tests_text(const BenchReport& report) {
   return aligned(rows) + notes;
 }
 
+// Where the time of each test went; "other" is what no operator accounts for.
+std::string profile_text(const BenchReport& report) {
+  std::string text;
+  for (const Measured& measured : report.tests) {
+    const Sample& total = measured.total;
+    const double n = static_cast<double>(measured.test.prefill ? total.n_tokens : total.n_steps);
+    std::vector<Row> rows = {{measured.test.name() + ", by operator", "calls",
+                              measured.test.prefill ? "us a token" : "us a step", "of the time", "rate"}};
+    double other = total.seconds;
+    const auto add = [&](const std::string& name, uint64_t calls, double seconds, uint64_t n_bytes) {
+      rows.push_back({"  " + name, calls > 0 ? number(static_cast<double>(calls) / n) : "",
+                      number(seconds / n * 1e6), format_string("%.1f %%", 100 * seconds / total.seconds)});
+      if (n_bytes > 0 && !measured.test.prefill)
+        rows.back().push_back(gigabytes(static_cast<double>(n_bytes) / seconds));
+    };
+    for (const OperatorStats& op : total.operators) {
+      if (op.calls == 0) continue;
+      add(op.name, op.calls, op.seconds, op.bytes);
+      other -= op.seconds;
+    }
+    add("other", 0, other, 0);
+    text += "\n" + aligned(rows);
+  }
+  return text;
+}
+
 std::string batches_text(const BenchReport& report) {
   const bool experts = report.info.n_experts > 0;
   std::vector<Row> rows = {{report.batches[0].test.name() + ", sequences", "tok/s", "min to max", "of one",
@@ -164,6 +190,12 @@ Json test_json(const BenchReport& report, const Measured& measured) {
     json["memory_bytes_s"] = work.memory_bytes() / test.seconds();
   }
   if (report.info.n_experts > 0) json["experts_per_layer"] = work.experts_per_layer;
+  if (report.profile) {
+    for (const OperatorStats& op : measured.total.operators)
+      json["profile"].push_back(
+          {{"operator", op.name}, {"calls", op.calls}, {"seconds", op.seconds}, {"bytes", op.bytes}});
+    json["profile_seconds"] = measured.total.seconds;  // of all rounds, as the operators'
+  }
   json["stall_s_per_token"] = measured.per_token(measured.total.stall_seconds);
   json["cache"] = {{"hits", measured.total.hits}, {"misses", measured.total.misses}};
   json["limit"] = {{"ssd_s", test.limit.disk_s},
@@ -208,6 +240,7 @@ std::string bench_text(const BenchReport& report) {
                     format_bytes(stats.peak_resident_bytes).c_str(), format_bytes(stats.budget_bytes).c_str(),
                     format_bytes(report.resident_bound()).c_str());
   text += machine_text(report) + "\n" + tests_text(report);
+  if (report.profile) text += profile_text(report);
   if (!report.batches.empty()) text += "\n" + batches_text(report);
   if (!report.comparisons.empty()) text += "\n" + peer_text(report);
   return text;

@@ -19,6 +19,7 @@ struct BenchReport {
   uint64_t peak_kv_bytes = 0;
   uint64_t weight_room = 0;  // bytes of weights that the budget holds
   bool f32_activations = false;
+  bool profile = false;  // wanted
   Peaks peaks;
   std::vector<Measured> tests;
   std::vector<Measured> batches;

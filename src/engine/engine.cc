@@ -279,6 +279,7 @@ size_t Engine::Impl::step(std::span<Session* const> sessions) {
   std::span<const float> logits = model->forward(batch);
   account(shares, monotonic_seconds() - start);
 
+  const double sampling_start = monotonic_seconds();
   // One session's failure must not take the others' logits with it.
   std::exception_ptr failure;
   for (size_t i = 0; i < shares.size(); ++i) {
@@ -294,6 +295,8 @@ size_t Engine::Impl::step(std::span<Session* const> sessions) {
       if (!failure) failure = std::current_exception();
     }
   }
+  n_sampled += shares.size();
+  sampling_seconds += monotonic_seconds() - sampling_start;
   if (failure) std::rethrow_exception(failure);
   return shares.size();
 }
@@ -361,6 +364,14 @@ EngineStats Engine::stats() const {
   stats.prefill_seconds = e.prefill_seconds;
   stats.decode_seconds = e.decode_seconds;
   stats.load_seconds = e.load_seconds;
+  const Profile profile = e.model->profile();
+  for (size_t i = 0; i < kNumOperators; ++i) {
+    const auto op = static_cast<Operator>(i);
+    const OperatorCount& count = profile.of(op);
+    stats.operators.push_back(
+        {operator_name(op), count.calls, static_cast<double>(count.ns) * 1e-9, count.bytes});
+  }
+  stats.operators.push_back({"sampling", e.n_sampled, e.sampling_seconds, 0});
   stats.io = e.model->describe_io();
   stats.kernels = kernel_isa(*e.compute.table);
   stats.n_threads = e.pool->size();

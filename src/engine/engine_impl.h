@@ -48,6 +48,8 @@ struct Engine::Impl {
   size_t turn = 0;  // which session is first when not all fit a pass
   uint64_t prefill_tokens = 0, decode_tokens = 0;
   double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
+  uint64_t n_sampled = 0;
+  double sampling_seconds = 0;
 
  private:
   struct Share {

@@ -20,7 +20,7 @@ Decoder::Decoder(const BoundModel& model, const Compute& compute, WeightStore& s
       buffers_((budget.reserve(MemoryUse::kScratch, ActivationBuffers::bytes(model.spec, max_batch_tokens)),
                 model.spec),
                max_batch_tokens),
-      context_{.compute = compute, .store = &store} {}
+      context_{.compute = compute, .store = &store, .profile = &profile_} {}
 
 Decoder::~Decoder() {
   budget_.release(MemoryUse::kScratch,
@@ -68,6 +68,7 @@ std::span<const float> Decoder::forward(std::span<const BatchItem> batch, const 
 
 // Only the rows of the tokens are leased, from memory or, one by one, from disk.
 void Decoder::embed(std::span<const BatchItem> batch) {
+  const ProfileScope scope(profile_, Operator::kEmbedding);
   const Weight& table = model_.embedding;  // [vocab, hidden]
   const int64_t piece_rows = table.pieces[0].rows;
   auto& ranges = context_.ranges;
@@ -102,6 +103,7 @@ void Decoder::rotate(std::span<const BatchSpan> spans) {
 }
 
 void Decoder::norm(const std::vector<float>& weight, int64_t n) {
+  const ProfileScope scope(profile_, Operator::kNorm);
   const int64_t hidden = model_.spec.hidden;
   context_.compute.pool->run(n, [&](int64_t row, int) {
     rms_norm(context_.compute, buffers_.residual + row * hidden, hidden, weight.data(), model_.spec.norm_eps,
@@ -111,6 +113,7 @@ void Decoder::norm(const std::vector<float>& weight, int64_t n) {
 }
 
 void Decoder::add_projected(int64_t n) {
+  const ProfileScope scope(profile_, Operator::kResidual);
   const int64_t hidden = model_.spec.hidden;
   context_.compute.pool->run(n, [&](int64_t row, int) {
     add_scaled(context_.compute, buffers_.residual + row * hidden, buffers_.projected + row * hidden, 1.0F,
@@ -155,7 +158,7 @@ std::span<const float> Decoder::logits(std::span<const BatchItem> batch, std::sp
   auto* const out = reinterpret_cast<float*>(logits_.data());
   norm(model_.final_norm, n_wanted);
   const LinearOp head[] = {{&model_.head, &buffers_.input, out, vocab}};
-  linear(context_, head);
+  linear(context_, Operator::kHead, head);
   return {out, static_cast<size_t>(n_wanted * vocab)};
 }
 

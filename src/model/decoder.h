@@ -24,6 +24,8 @@ class Decoder {
   // See Model::forward(). The batch has been checked.
   std::span<const float> forward(std::span<const BatchItem> batch, const RouteObserver& observer);
 
+  const Profile& profile() const noexcept { return profile_; }
+
  private:
   void embed(std::span<const BatchItem> batch);
   void rotate(std::span<const BatchSpan> spans);
@@ -36,6 +38,7 @@ class Decoder {
   MemoryBudget& budget_;
   RopeTable rope_;
   ActivationBuffers buffers_;
+  Profile profile_;
   ExecContext context_;
   MoeRouting routing_;
   PageBuffer logits_;  // grows to the most rows wanted so far

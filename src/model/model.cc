@@ -193,6 +193,7 @@ std::span<const float> Model::forward(std::span<const BatchItem> batch) {
 }
 
 void Model::set_route_observer(RouteObserver observer) { impl_->observer = std::move(observer); }
+Profile Model::profile() const { return impl_->decoder ? impl_->decoder->profile() : Profile(); }
 StoreStats Model::store_stats() const { return impl_->store ? impl_->store->stats() : StoreStats{}; }
 std::string Model::describe_io() const { return impl_->store ? impl_->store->describe_io() : std::string(); }
 

@@ -13,6 +13,7 @@
 #include "format/checkpoint.h"
 #include "kernels/kernels.h"
 #include "model/model_spec.h"
+#include "model/profile.h"
 #include "platform/memory_budget.h"
 #include "store/weight_store.h"
 
@@ -96,6 +97,7 @@ class Model {
 
   void set_route_observer(RouteObserver observer);
   StoreStats store_stats() const;
+  Profile profile() const;  // of all passes since load()
   std::string describe_io() const;
 
  private:

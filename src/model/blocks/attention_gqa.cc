@@ -80,12 +80,16 @@ void attention_gqa(ExecContext& context, const ModelSpec& spec, int64_t layer, c
   const LinearOp qkv[] = {{&weights.q, &b.input, b.q, q_width},
                           {&weights.k, &b.input, b.k, kv_width},
                           {&weights.v, &b.input, b.v, kv_width}};
-  linear(context, qkv);
+  linear(context, Operator::kQkv, qkv);
 
-  compute.pool->run(n, [&](int64_t row, int) { finish_row(compute, spec, weights, row, b); });
-  store_rows(compute, spec, layer, batch, b);
+  {
+    const ProfileScope scope(*context.profile, Operator::kRope);
+    compute.pool->run(n, [&](int64_t row, int) { finish_row(compute, spec, weights, row, b); });
+    store_rows(compute, spec, layer, batch, b);
+  }
 
   const int64_t group = spec.n_heads / spec.n_kv_heads;
+  const int64_t window = spec.layers[static_cast<size_t>(layer)].window;
   std::vector<AttentionTask> tasks;
   tasks.reserve(batch.size() * static_cast<size_t>(spec.n_kv_heads));
   for (const BatchSpan& span : batch) {
@@ -102,17 +106,25 @@ void attention_gqa(ExecContext& context, const ModelSpec& spec, int64_t layer, c
                        .kv_type = shape.type,
                        .group = group,
                        .head_dim = spec.head_dim,
-                       .window = spec.layers[static_cast<size_t>(layer)].window,
+                       .window = window,
                        .scale = 1.0F / std::sqrt(static_cast<float>(spec.head_dim)),
                        .out = b.attended + offset,
                        .out_stride = q_width});
     }
   }
-  attention(compute, tasks, b.attention);
+  {
+    ProfileScope scope(*context.profile, Operator::kAttention);
+    for (const BatchSpan& span : batch) {  // the keys and values that the last query sees
+      const int64_t n_keys = span.sequence->n_tokens() + span.n_tokens;
+      const auto n_seen = static_cast<uint64_t>(window > 0 ? std::min(window, n_keys) : n_keys);
+      scope.add_bytes(n_seen * span.sequence->shape().layer_block_bytes() / kKvBlockTokens);
+    }
+    attention(compute, tasks, b.attention);
+  }
 
   b.middle.set(b.attended, n, q_width, q_width);
   const LinearOp out[] = {{&weights.o, &b.middle, b.projected, spec.hidden}};
-  linear(context, out);
+  linear(context, Operator::kAttentionOut, out);
 }
 
 }  // namespace sluice

@@ -12,11 +12,14 @@ void ffn_dense(ExecContext& context, const ModelSpec& spec, const LayerWeights& 
   const int64_t n = b.input.rows(), width = spec.ffn_width;
   const LinearOp gate_up[] = {{&weights.gate, &b.input, b.ffn_gate, width},
                               {&weights.up, &b.input, b.ffn_up, width}};
-  linear(context, gate_up);
-  swiglu_rows(context.compute, b.ffn_gate, b.ffn_up, n, width);
+  linear(context, Operator::kGateUp, gate_up);
+  {
+    const ProfileScope scope(*context.profile, Operator::kActivation);
+    swiglu_rows(context.compute, b.ffn_gate, b.ffn_up, n, width);
+  }
   b.middle.set(b.ffn_gate, n, width, width);
   const LinearOp down[] = {{&weights.down, &b.middle, b.projected, spec.hidden}};
-  linear(context, down);
+  linear(context, Operator::kDown, down);
 }
 
 }  // namespace sluice

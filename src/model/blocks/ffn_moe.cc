@@ -14,7 +14,7 @@ void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeig
   const int64_t n = b.input.rows(), k = spec.n_experts_per_token;
   const bool f32_activations = std::exchange(context.compute.f32_activations, true);
   const LinearOp router[] = {{&weights.router, &b.input, b.router_logits, spec.n_experts}};
-  linear(context, router);
+  linear(context, Operator::kRouter, router);
   context.compute.f32_activations = f32_activations;
 
   routing.experts.resize(static_cast<size_t>(n * k));
@@ -101,8 +101,18 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, const LayerWeights& we
                        b.ffn_up + n_rows * width, width});
       n_rows += static_cast<int64_t>(count);
     }
-    matmul(compute, tasks);
-    swiglu_rows(compute, b.ffn_gate, b.ffn_up, n_rows, width);
+    {
+      ProfileScope scope(*context.profile, Operator::kGateUp);
+      scope.add_bytes(arrived.size() * (weight_bytes(experts.gate) + weight_bytes(experts.up)));
+      matmul(compute, tasks);
+    }
+    {
+      const ProfileScope scope(*context.profile, Operator::kActivation);
+      swiglu_rows(compute, b.ffn_gate, b.ffn_up, n_rows, width);
+    }
+
+    ProfileScope scope(*context.profile, Operator::kDown);
+    scope.add_bytes(arrived.size() * weight_bytes(experts.down));
 
     b.middle.set(b.ffn_gate, n_rows, width, width);
     b.middle.prepare(compute, experts.down.encoding);
@@ -120,6 +130,7 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, const LayerWeights& we
     for (const size_t index : arrived) lease.release(index);
   }
 
+  const ProfileScope scope(*context.profile, Operator::kCombine);
   compute.pool->run(n, [&](int64_t t, int) {
     float* const out = b.projected + t * hidden;
     std::fill(out, out + hidden, 0.0F);

@@ -1,5 +1,7 @@
 #include "model/blocks/linear.h"
 
+#include <numeric>
+
 namespace sluice {
 
 void take_arrived(Lease& lease, std::vector<size_t>& arrived) {
@@ -7,26 +9,35 @@ void take_arrived(Lease& lease, std::vector<size_t>& arrived) {
   for (auto index = lease.wait_any(); index; index = lease.poll_any()) arrived.push_back(*index);
 }
 
-void linear(ExecContext& context, std::span<const LinearOp> ops) {
+uint64_t weight_bytes(const WeightRef& ref) {
+  const auto bytes = row_bytes(ref.encoding, ref.params, static_cast<uint64_t>(ref.cols));
+  return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0}) * static_cast<uint64_t>(ref.rows);
+}
+
+void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops) {
+  ProfileScope scope(*context.profile, op);
   auto& ranges = context.ranges;
   ranges.clear();
-  for (const LinearOp& op : ops) {
-    op.input->prepare(context.compute, op.weight->encoding);
-    for (const WeightRef& piece : op.weight->pieces) ranges.push_back({.unit = piece.unit});
+  for (const LinearOp& product : ops) {
+    product.input->prepare(context.compute, product.weight->encoding);
+    for (const WeightRef& piece : product.weight->pieces) {
+      ranges.push_back({.unit = piece.unit});
+      scope.add_bytes(weight_bytes(piece));
+    }
   }
   Lease lease = context.store->acquire(ranges);
 
   // Range i of the lease is the i-th piece over all ops.
   const auto task_of = [&](size_t index) {
-    const LinearOp* op = ops.data();
+    const LinearOp* product = ops.data();
     size_t piece = index;
-    while (piece >= op->weight->pieces.size()) piece -= (op++)->weight->pieces.size();
-    const WeightRef& ref = op->weight->pieces[piece];
-    const auto first_row = static_cast<int64_t>(piece) * op->weight->pieces[0].rows;
+    while (piece >= product->weight->pieces.size()) piece -= (product++)->weight->pieces.size();
+    const WeightRef& ref = product->weight->pieces[piece];
+    const auto first_row = static_cast<int64_t>(piece) * product->weight->pieces[0].rows;
     return MatmulTask{.weight = lease.view(index, ref),
-                      .input = op->input,
-                      .output = op->output + first_row,
-                      .output_stride = op->output_stride};
+                      .input = product->input,
+                      .output = product->output + first_row,
+                      .output_stride = product->output_stride};
   };
   for (take_arrived(lease, context.arrived); !context.arrived.empty(); take_arrived(lease, context.arrived)) {
     context.tasks.clear();
@@ -35,11 +46,11 @@ void linear(ExecContext& context, std::span<const LinearOp> ops) {
     for (const size_t index : context.arrived) lease.release(index);
   }
 
-  for (const LinearOp& op : ops) {
-    if (op.weight->bias.empty()) continue;
-    for (int64_t t = 0; t < op.input->rows(); ++t) {
-      add_scaled(context.compute, op.output + t * op.output_stride, op.weight->bias.data(), 1.0F,
-                 op.weight->rows);
+  for (const LinearOp& product : ops) {
+    if (product.weight->bias.empty()) continue;
+    for (int64_t t = 0; t < product.input->rows(); ++t) {
+      add_scaled(context.compute, product.output + t * product.output_stride, product.weight->bias.data(),
+                 1.0F, product.weight->rows);
     }
   }
 }

@@ -9,6 +9,7 @@
 
 #include "kernels/kernels.h"
 #include "model/bound_model.h"
+#include "model/profile.h"
 #include "store/weight_store.h"
 
 namespace sluice {
@@ -17,6 +18,7 @@ namespace sluice {
 struct ExecContext {
   Compute compute;
   WeightStore* store = nullptr;
+  Profile* profile = nullptr;
 
   // Of linear() and ffn_moe().
   std::vector<UnitRange> ranges;
@@ -31,8 +33,12 @@ struct LinearOp {
   int64_t output_stride = 0;
 };
 
-// output = input * weight^T + bias for all ops, as one group: one lease, few parallel regions.
-void linear(ExecContext& context, std::span<const LinearOp> ops);
+// output = input * weight^T + bias for all ops, as one group: one lease, few parallel regions. Counted as
+// `op`.
+void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops);
+
+// Bytes of a weight, or of a part of one, that a product reads.
+uint64_t weight_bytes(const WeightRef& ref);
 
 // Indices of ranges of `lease` that have arrived: blocks for one, then takes all that are there. Empty once
 // all have been returned.

@@ -1,0 +1,66 @@
+// Where the time of forward passes goes: per operator the calls, the time and the weight and KV bytes that
+// were read. Always counted: two looks at the clock for each operator of a layer.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "platform/clock.h"
+
+namespace sluice {
+
+enum class Operator : uint8_t {
+  kEmbedding,
+  kNorm,
+  kQkv,
+  kRope,  // with the norms of q and k, and the way into the KV cache
+  kAttention,
+  kAttentionOut,
+  kResidual,
+  kRouter,
+  kGateUp,
+  kActivation,
+  kDown,
+  kCombine,
+  kHead,
+};
+inline constexpr size_t kNumOperators = 13;
+const char* operator_name(Operator op) noexcept;  // "attention"
+
+struct OperatorCount {
+  uint64_t calls = 0, ns = 0, bytes = 0;
+};
+
+class Profile {
+ public:
+  const OperatorCount& of(Operator op) const noexcept { return counts_[static_cast<size_t>(op)]; }
+  void add(Operator op, uint64_t ns, uint64_t bytes) noexcept {
+    OperatorCount& count = counts_[static_cast<size_t>(op)];
+    ++count.calls;
+    count.ns += ns;
+    count.bytes += bytes;
+  }
+
+ private:
+  std::array<OperatorCount, kNumOperators> counts_;
+};
+
+// Counts the time until its end.
+class ProfileScope {
+ public:
+  ProfileScope(Profile& profile, Operator op) noexcept : profile_(profile), op_(op), start_(monotonic_ns()) {}
+  ~ProfileScope() { profile_.add(op_, monotonic_ns() - start_, bytes_); }
+  ProfileScope(const ProfileScope&) = delete;
+  ProfileScope& operator=(const ProfileScope&) = delete;
+
+  void add_bytes(uint64_t bytes) noexcept { bytes_ += bytes; }
+
+ private:
+  Profile& profile_;
+  Operator op_;
+  uint64_t start_;
+  uint64_t bytes_ = 0;
+};
+
+}  // namespace sluice
