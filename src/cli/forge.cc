@@ -111,10 +111,7 @@ Action define_forge(CLI::App& app) {
                  "which experts are chosen: uniform, or zipf:A with probability ~ 1 / rank^A")
       ->type_name("ROUTER")
       ->capture_default_str();
-  app.add_option(
-         "--outliers", flags->outliers,
-         "N channels of every normed row (the inputs of q, k, v, gate, up, router and head) are SCALE "
-         "times the rest, as in trained models; the norms' weights make them so")
+  app.add_option("--outliers", flags->outliers, "N channels of every normed row are SCALE times the rest")
       ->type_name("N:SCALE");
   app.add_option("--seed", options.seed, "the same seed gives the same bytes")
       ->type_name("N")
@@ -129,7 +126,8 @@ examples:
   sluice forge --shape my-config.json --encoding bf16 --family hf --out ./mine
 
 The weights are random: such a model speaks gibberish, but loads, streams, routes and computes like a real one
-of its shape. Files are written in full, without holes.)");
+of its shape. Files are written in full, without holes. The norms' weights make the outliers, so the inputs of
+q, k, v, gate, up, router and head have them, as in trained models; those of o and down have none.)");
   return [flags] { return run_forge(*flags); };
 }
 
