@@ -3,6 +3,7 @@
 // anew, and multiplied in double.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
