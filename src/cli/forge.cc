@@ -22,6 +22,7 @@ struct ForgeFlags {
   std::string encoding = "q4_0";
   std::string family;  // empty: hf for affine, else gguf
   std::string router = "uniform";
+  std::string outliers;
   bool json = false;
 };
 
@@ -37,6 +38,19 @@ double parse_router(const std::string& text) {
   return exponent;
 }
 
+// "4:50" is four channels, 50 times the rest. What fits the shape is forge()'s to say.
+void parse_outliers(const std::string& text, ForgeOptions& options) {
+  if (text.empty()) return;
+  char* end = nullptr;
+  options.outliers = std::strtoll(text.c_str(), &end, 10);
+  const bool has_count = end != text.c_str() && *end == ':' && options.outliers > 0;
+  const char* const scale = end + 1;
+  if (has_count) options.outlier_scale = std::strtod(scale, &end);
+  if (!has_count || end == scale || *end != '\0') {
+    throw_error(ErrorKind::kInvalid, "--outliers: '%s' is no N:SCALE; try 4:50", printable(text).c_str());
+  }
+}
+
 int run_forge(ForgeFlags flags) {
   catch_interrupts();
   ForgeOptions& options = flags.options;
@@ -49,6 +63,7 @@ int run_forge(ForgeFlags flags) {
   const bool hf = flags.family.empty() ? affine : flags.family == "hf";
   options.family = hf ? CheckpointFamily::kHuggingFace : CheckpointFamily::kGguf;
   options.zipf = parse_router(flags.router);
+  parse_outliers(flags.outliers, options);
 
   const double start = monotonic_seconds();
   ProgressBar bar("forging");
@@ -96,6 +111,8 @@ Action define_forge(CLI::App& app) {
                  "which experts are chosen: uniform, or zipf:A with probability ~ 1 / rank^A")
       ->type_name("ROUTER")
       ->capture_default_str();
+  app.add_option("--outliers", flags->outliers, "N channels of every normed row are SCALE times the rest")
+      ->type_name("N:SCALE");
   app.add_option("--seed", options.seed, "the same seed gives the same bytes")
       ->type_name("N")
       ->capture_default_str();
@@ -105,10 +122,12 @@ Action define_forge(CLI::App& app) {
 examples:
   sluice forge --shape llama-1b --encoding q4_0 --out llama-1b.gguf
   sluice forge --shape moe-8g --encoding affine4 --router zipf:1.1 --seed 7 --out ./moe-8g
+  sluice forge --shape llama-1b --encoding q4_k --outliers 4:50 --out outliers.gguf
   sluice forge --shape my-config.json --encoding bf16 --family hf --out ./mine
 
 The weights are random: such a model speaks gibberish, but loads, streams, routes and computes like a real one
-of its shape. Files are written in full, without holes.)");
+of its shape. Files are written in full, without holes. The norms' weights make the outliers, so the inputs of
+q, k, v, gate, up, router and head have them, as in trained models; those of o and down have none.)");
   return [flags] { return run_forge(*flags); };
 }
 

@@ -30,9 +30,11 @@ constexpr double kAttentionOutScale = 0.1;
 // The router's logits then deviate like Gumbel noise (pi / sqrt(6)): top-k over bias plus noise draws experts
 // without replacement, with probabilities proportional to exp(bias).
 constexpr double kRouterDeviation = 1.28;
+constexpr double kMaxOutlierScale = 10000;
 
 enum class Kind : uint8_t {
-  kNorm,
+  kNorm,    // of the residual stream: what comes out is the input of matrix products
+  kQkNorm,  // of queries or keys
   kBias,
   kRopeFactors,
   kRandom,
@@ -78,6 +80,7 @@ class Forge {
     affine_ = encoding_info(options.encoding).family == Family::kAffine;
     if (affine_) params_ = {options.group, ScaleType::kBF16};
     check_encoding();
+    choose_outliers();
     list_tensors();
     for (const ForgedTensor& t : tensors_) {
       total_ += tensor_bytes(t);
@@ -112,21 +115,55 @@ class Forge {
     }
   }
 
+  // The embedding's first column is patched value by value, so it needs an encoder.
+  Encoding table_encoding() const {
+    return can_encode(options_.encoding) ? options_.encoding : Encoding::kQ8_0;
+  }
+  // What Zipf routing takes of the embedding's rows: the first block or group, (kConstant, 0, 0, ...).
+  int64_t constant_channels() const {
+    if (options_.zipf <= 0) return 0;
+    return affine_ ? params_.group : std::max<int64_t>(encoding_info(table_encoding()).block, 32);
+  }
+
+  // The factors of the norms' channels: 1 without outliers, and a mean square of 1 with them, so that
+  // products are as large as without. Outliers are drawn among the channels that vary from token to token.
+  void choose_outliers() {
+    channel_factors_.assign(static_cast<size_t>(spec_.hidden), 1.0F);
+    if (options_.outliers == 0) return;
+    const int64_t first = constant_channels();
+    const int64_t most = spec_.hidden - std::max<int64_t>(first, 1);  // some channel is no outlier
+    if (options_.outliers < 1 || options_.outliers > most) {
+      throw_error(ErrorKind::kInvalid, "--outliers: %lld channels; this shape takes 1 to %lld",
+                  static_cast<long long>(options_.outliers), static_cast<long long>(most));
+    }
+    if (!(options_.outlier_scale > 1 && options_.outlier_scale <= kMaxOutlierScale)) {
+      throw_error(ErrorKind::kInvalid, "--outliers: a scale of %g; try one in (1, %g]",
+                  options_.outlier_scale, kMaxOutlierScale);
+    }
+    const auto n = static_cast<double>(options_.outliers), all = static_cast<double>(spec_.hidden);
+    const double rms = std::sqrt((all - n + n * options_.outlier_scale * options_.outlier_scale) / all);
+    std::vector<size_t> channels(static_cast<size_t>(spec_.hidden - first));
+    std::iota(channels.begin(), channels.end(), static_cast<size_t>(first));
+    std::shuffle(channels.begin(), channels.end(), random_);
+    std::fill(channel_factors_.begin(), channel_factors_.end(), static_cast<float>(1 / rms));
+    for (size_t i = 0; i < static_cast<size_t>(options_.outliers); ++i)
+      channel_factors_[channels[i]] = static_cast<float>(options_.outlier_scale / rms);
+  }
+
   const TensorNames& names() const { return gguf_ ? *gguf_arch(arch_).gguf_names : *arch_.hf_names; }
 
   void list_tensors() {
     const TensorNames& n = names();
     const double hidden_deviation = 1.0 / std::sqrt(static_cast<double>(spec_.hidden));
     const int64_t q = spec_.n_heads * spec_.head_dim, kv = spec_.n_kv_heads * spec_.head_dim;
-    // The embedding's first column is patched value by value, so it needs an encoder.
-    const Encoding table = can_encode(options_.encoding) ? options_.encoding : Encoding::kQ8_0;
+    const Encoding table = table_encoding();
 
     const auto add = [&](std::string_view pattern, int64_t l, Kind kind, int64_t rows, int64_t cols,
                          double deviation, Encoding encoding) {
       tensors_.push_back({tensor_name(pattern, l, 0), kind, 0, rows, cols, encoding, deviation, l});
     };
-    const auto norm = [&](std::string_view pattern, int64_t l, int64_t n_values) {
-      add(pattern, l, Kind::kNorm, 0, n_values, 1.0, gguf_ ? Encoding::kF32 : Encoding::kBF16);
+    const auto norm = [&](std::string_view pattern, int64_t l, Kind kind, int64_t n_values) {
+      add(pattern, l, kind, 0, n_values, 1.0, gguf_ ? Encoding::kF32 : Encoding::kBF16);
     };
     const auto matrix = [&](std::string_view pattern, int64_t l, int64_t rows, int64_t cols) {
       add(pattern, l, Kind::kRandom, rows, cols, 1.0 / std::sqrt(static_cast<double>(cols)),
@@ -139,7 +176,7 @@ class Forge {
 
     add(n.embedding, 0, Kind::kEmbedding, spec_.vocab, spec_.hidden, 1.0, table);
     for (int64_t l = 0; l < spec_.n_layers; ++l) {
-      norm(n.attention_norm, l, spec_.hidden);
+      norm(n.attention_norm, l, Kind::kNorm, spec_.hidden);
       matrix(n.q, l, q, spec_.hidden);
       matrix(n.k, l, kv, spec_.hidden);
       matrix(n.v, l, kv, spec_.hidden);
@@ -148,10 +185,10 @@ class Forge {
           options_.encoding);
       if (spec_.qk_norm != QkNorm::kNone) {
         const bool full = spec_.qk_norm == QkNorm::kFull;
-        norm(n.q_norm, l, full ? q : spec_.head_dim);
-        norm(n.k_norm, l, full ? kv : spec_.head_dim);
+        norm(n.q_norm, l, Kind::kQkNorm, full ? q : spec_.head_dim);
+        norm(n.k_norm, l, Kind::kQkNorm, full ? kv : spec_.head_dim);
       }
-      norm(n.ffn_norm, l, spec_.hidden);
+      norm(n.ffn_norm, l, Kind::kNorm, spec_.hidden);
       if (spec_.layers[static_cast<size_t>(l)].ffn == FfnKind::kDense) {
         matrix(n.gate, l, spec_.ffn_width, spec_.hidden);
         matrix(n.up, l, spec_.ffn_width, spec_.hidden);
@@ -163,7 +200,7 @@ class Forge {
           gguf_ ? Encoding::kF32 : Encoding::kBF16);
       add_experts(n, l);
     }
-    norm(n.final_norm, 0, spec_.hidden);
+    norm(n.final_norm, 0, Kind::kNorm, spec_.hidden);
     if (gguf_ && !gguf_rope_factors(spec_.rope).empty())
       add("rope_freqs", 0, Kind::kRopeFactors, 0, spec_.rope.rotary_dim / 2, 0.0, Encoding::kF32);
     if (!spec_.tied_head) add(n.head, 0, Kind::kRandom, spec_.vocab, spec_.hidden, hidden_deviation, table);
@@ -227,6 +264,9 @@ class Forge {
     const auto rows = static_cast<uint64_t>(n_rows(t));
     switch (t.kind) {
       case Kind::kNorm:
+        write_norm(t, sink);
+        return;
+      case Kind::kQkNorm:
         write_floats(t, around(1.0F, t.cols), sink);
         return;
       case Kind::kBias:
@@ -264,6 +304,12 @@ class Forge {
     sink(row);
   }
 
+  void write_norm(const ForgedTensor& t, const Sink& sink) {
+    std::vector<float> values = around(1.0F, t.cols);
+    for (size_t i = 0; i < values.size(); ++i) values[i] *= channel_factors_[i];
+    write_floats(t, values, sink);
+  }
+
   void write_router(const ForgedTensor& t, const Sink& sink) {
     std::vector<int64_t> rank(static_cast<size_t>(t.rows));
     std::iota(rank.begin(), rank.end(), 1);
@@ -271,12 +317,13 @@ class Forge {
     // What is left of the constant after the norm, by a rough account of how the stream grows with depth.
     const double rms = std::sqrt(1.0 + kConstant * kConstant / static_cast<double>(spec_.hidden) +
                                  0.05 * static_cast<double>(t.layer));
+    const double constant = kConstant / rms * static_cast<double>(channel_factors_[0]);
     std::normal_distribution<float> normal(0.0F, static_cast<float>(t.deviation));
     std::vector<float> row(static_cast<size_t>(t.cols));
     for (const int64_t r : rank) {
       for (float& v : row) v = normal(random_);
       if (options_.zipf > 0) {
-        row[0] = static_cast<float>(-options_.zipf * std::log(static_cast<double>(r)) / (kConstant / rms));
+        row[0] = static_cast<float>(-options_.zipf * std::log(static_cast<double>(r)) / constant);
       }
       write_floats(t, row, sink);
     }
@@ -303,9 +350,8 @@ class Forge {
       weights.write(plane, bytes * static_cast<uint64_t>(t.rows), random_, sink);
       return;
     }
-    // The first block or group of every row is (kConstant, 0, 0, ...).
     const EncodingParams params = params_of(t);
-    const int64_t head = params.group ? params.group : std::max<int64_t>(encoding_info(t.encoding).block, 32);
+    const int64_t head = constant_channels();
     std::vector<float> values(static_cast<size_t>(head));
     values[0] = kConstant;
     const auto head_bytes = row_bytes(t.encoding, params, static_cast<uint64_t>(head));
@@ -416,6 +462,7 @@ class Forge {
   bool affine_ = false;
   EncodingParams params_;
   WeightRandom random_;
+  std::vector<float> channel_factors_;  // [hidden], of the norms of the residual stream
   std::vector<ForgedTensor> tensors_;
   std::map<std::pair<Encoding, double>, RandomWeights> pools_;
   uint64_t total_ = 0, done_ = 0, reported_ = 0;

@@ -19,6 +19,10 @@ struct ForgeOptions {
   uint16_t group = 64;  // of affine encodings
   CheckpointFamily family = CheckpointFamily::kGguf;
   double zipf = 0;  // experts are chosen with probability ~ 1 / rank^zipf; 0: uniformly
+  // This many channels of every normed row, the same in all layers, are `outlier_scale` times the rest, as in
+  // trained models: the norms' weights make them so and leave the row's mean square at 1.
+  int64_t outliers = 0;
+  double outlier_scale = 1;
   uint64_t seed = 0;
   // Norms and biases differ from value to value, and attention weighs as much as the FFN: for tests of the
   // arithmetic, which shall see an error anywhere.

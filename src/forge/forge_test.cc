@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -123,6 +125,68 @@ TEST_F(Forged, TheSeedDecidesTheBytes) {
   EXPECT_NE(one, test::read_file(make(options, "3.gguf")));
 }
 
+// The channels that stand out of these norm weights, each `scale` times the rest.
+std::vector<size_t> outlier_channels(const std::vector<float>& norm, double scale) {
+  std::vector<float> sorted = norm;
+  std::sort(sorted.begin(), sorted.end());
+  const double rest = sorted[sorted.size() / 2];
+  std::vector<size_t> channels;
+  for (size_t i = 0; i < norm.size(); ++i) {
+    if (norm[i] > 1.01 * rest) {
+      channels.push_back(i);
+      EXPECT_NEAR(norm[i] / rest, scale, 0.01 * scale) << "channel " << i;  // bf16 in one of the families
+    } else {
+      EXPECT_EQ(norm[i], static_cast<float>(rest)) << "channel " << i;
+    }
+  }
+  return channels;
+}
+
+double mean_square(const std::vector<float>& values) {
+  double sum = 0;
+  for (const double v : values) sum += v * v;
+  return sum / static_cast<double>(values.size());
+}
+
+TEST_F(Forged, OutlierChannelsAreInEveryNormedRow) {
+  for (const char* shape : {"llama-tiny", "moe-tiny"}) {
+    for (const CheckpointFamily family : {CheckpointFamily::kGguf, CheckpointFamily::kHuggingFace}) {
+      const bool gguf = family == CheckpointFamily::kGguf;
+      SCOPED_TRACE(std::string(shape) + (gguf ? " gguf" : " hf"));
+      const ForgeOptions options{.shape = shape,
+                                 .encoding = gguf ? Encoding::kQ4_K : Encoding::kAffine4,
+                                 .family = family,
+                                 .zipf = 1,
+                                 .outliers = 5,
+                                 .outlier_scale = 40,
+                                 .seed = 3};
+      const std::string path = make(options, std::string(shape) + (gguf ? ".gguf" : ""));
+      const BoundModel model = bind(*Checkpoint::open(path));
+      const std::vector<size_t> channels = outlier_channels(model.final_norm, 40);
+      ASSERT_EQ(channels.size(), 5U);
+      EXPECT_GE(channels.front(), gguf ? 32U : 64U);  // beyond the constant of Zipf routing
+      EXPECT_NEAR(mean_square(model.final_norm), 1, 0.01);
+      for (const LayerWeights& layer : model.layers) {
+        EXPECT_EQ(outlier_channels(layer.attention_norm, 40), channels);
+        EXPECT_EQ(outlier_channels(layer.ffn_norm, 40), channels);
+        for (const float v : layer.q_norm) EXPECT_EQ(v, 1);  // feeds attention, not a product with weights
+      }
+    }
+  }
+}
+
+// What varies from channel to channel still does, around larger means in the outliers.
+TEST_F(Forged, OutliersAndVariedNormsCompose) {
+  const BoundModel model = bind(*Checkpoint::open(
+      make({.shape = "llama-tiny", .outliers = 3, .outlier_scale = 1000, .varied = true}, "x.gguf")));
+  std::vector<float> norm = model.layers[1].ffn_norm;
+  std::sort(norm.begin(), norm.end(), [](float a, float b) { return std::abs(a) < std::abs(b); });
+  const auto n = norm.size();
+  EXPECT_GT(std::abs(norm[n - 3]), 20 * std::abs(norm[n - 4]));
+  EXPECT_NE(norm[n - 1], norm[n - 2]);
+  EXPECT_NE(norm[0], norm[1]);
+}
+
 TEST_F(Forged, FilesHaveNoHoles) {
   const std::string path = make({.shape = "llama-tiny", .encoding = Encoding::kBF16}, "full.gguf");
   struct stat info;
@@ -151,6 +215,14 @@ TEST_F(Forged, NonsenseIsRefusedAndLeavesNothing) {
             ErrorKind::kInvalid);
   EXPECT_EQ(refusal({.shape = "llama-tiny", .out = (directory_ / "no" / "x.gguf").string()}),
             ErrorKind::kNotFound);
+  for (const int64_t n : {int64_t{-1}, int64_t{256}}) {
+    EXPECT_EQ(refusal({.shape = "llama-tiny", .outliers = n, .outlier_scale = 50, .out = gguf}),
+              ErrorKind::kInvalid);
+  }
+  for (const double scale : {-2.0, 1.0, 1e9, std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_EQ(refusal({.shape = "llama-tiny", .outliers = 4, .outlier_scale = scale, .out = gguf}),
+              ErrorKind::kInvalid);
+  }
   EXPECT_TRUE(fs::is_empty(directory_));
   fs::create_directory(hf);
   std::ofstream(hf + "/mine") << "precious";
