@@ -70,8 +70,8 @@ struct EngineStats {
   uint64_t prefill_tokens = 0, decode_tokens = 0;
   double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
   std::vector<OperatorStats> operators;  // of the passes since the model was loaded, sampling last
-  std::string io;       // "io_uring, O_DIRECT, depth 16"
-  std::string kernels;  // "avx512"
+  std::string io;                        // "io_uring, O_DIRECT, depth 16"
+  std::string kernels;                   // "avx512"
   int n_threads = 0;
 };
 
