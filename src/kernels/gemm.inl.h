@@ -121,6 +121,23 @@ struct Int8Product {
     for (int t = 0; t < kN; ++t) x[t] = reinterpret_cast<const ActivationBlock*>(input[t]) + col / 32;
     dot_int8<Decode, kN>(&panel.block[0][0], n_cols / 32, RowInputs<Decode>{x}, sum);
   }
+
+  // decode() and dot<1>() in one, for units that fit registers.
+  static constexpr bool kIsFused = Decode::kUnit == 32 && !Decode::kHasScalePlanes;
+  static void multiply_one(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead,
+                           const std::byte* input, float* sum) {
+    const ActivationBlock* const x = reinterpret_cast<const ActivationBlock*>(input) + col / 32;
+    add_to_sums<1>(sum, [&](F(*total)[kPanelGroups]) SLUICE_LAMBDA_INLINE {
+      for (int64_t b = 0; b < n_cols / 32; ++b) {
+        typename Decode::Block block[kPanelGroups];
+        SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
+          Decode::unit(rows[g], col + 32 * b, &block[g]);
+          ahead.fetch();
+        }
+        add_block<Decode, 1>(block, b, RowInputs<Decode>{&x}, total);
+      }
+    });
+  }
 };
 
 // Any weights, f32 inputs. `Source::columns(rows, col, n, out)` puts columns [col, col + n) of kLanes rows
@@ -135,6 +152,7 @@ struct F32Product {
     float value[kChunk][kGroups * kLanes];
   };
   static int64_t steps(int64_t cols) { return (cols + kUnit - 1) / kUnit * kGroups; }
+  static constexpr bool kIsFused = false;
 
   static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead, Panel* panel) {
     for (int64_t c = 0; c < n_cols; c += kUnit) {
@@ -296,6 +314,12 @@ inline void multiply_streams(const MatmulArgs& a, const Streams& streams, int64_
     const int64_t next = !is_last ? first : step + 1 < streams.length ? first + 1 : a.next_row;
     index = is_last ? 0 : index + 1;
     Ahead<Product::kPlanes> ahead(a, next, apart, kRows, bytes, index, Product::steps(n_cols));
+    if constexpr (Product::kIsFused) {
+      if (n_inputs == 1) {
+        Product::multiply_one(rows, col, n_cols, ahead, input[0], sum);
+        continue;
+      }
+    }
     Product::decode(rows, col, n_cols, ahead, &panel);
     int64_t n_tiles = (n_inputs + Product::kInputs - 1) / Product::kInputs;
     for (int64_t t = 0; t < n_inputs; --n_tiles) {  // of nearly equal size: small ones cost most

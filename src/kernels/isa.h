@@ -12,16 +12,19 @@
 #include "encoding/half.h"
 #include "kernels/table.h"
 
-// SLUICE_INLINE: small functions on vectors; a call would pass them through memory.
+// SLUICE_INLINE, SLUICE_LAMBDA_INLINE: small functions on vectors; a call would pass them through memory.
 // SLUICE_UNROLL: before a loop of constant length whose index selects registers.
 // Under sanitizers the size of the code matters more: each copy brings its checks.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SLUICE_INLINE inline
+#define SLUICE_LAMBDA_INLINE
 #define SLUICE_UNROLL
 #elif defined(__clang__)
 #define SLUICE_INLINE inline __attribute__((always_inline))
+#define SLUICE_LAMBDA_INLINE __attribute__((always_inline))
 #define SLUICE_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define SLUICE_INLINE inline __attribute__((always_inline))
+#define SLUICE_LAMBDA_INLINE __attribute__((always_inline))
 #define SLUICE_UNROLL _Pragma("GCC unroll 16")
 #endif
