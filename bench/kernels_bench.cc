@@ -98,12 +98,14 @@ struct AttentionShape {
 
 void run_attention(benchmark::State& state, const std::string& isa, AttentionShape shape) {
   constexpr int64_t kHeads = 8;
+  constexpr size_t kLeastLayers = 8;  // a block of all layers then lies in huge pages, as those of models do
   ThreadPool pool(shape.threads);
   Compute compute{&kernel_table(isa), &pool, false};
   const size_t head_bytes = kv_head_bytes(shape.type, shape.head_dim);
   const size_t layer_bytes = 2 * kHeads * head_bytes;
   const int64_t n_blocks = (shape.context + kKvBlockTokens - 1) / kKvBlockTokens;
-  const size_t n_layers = std::max<size_t>(1, kWeightBytes / (layer_bytes * static_cast<size_t>(n_blocks)));
+  const size_t n_layers =
+      std::max(kLeastLayers, kWeightBytes / (layer_bytes * static_cast<size_t>(n_blocks)));
   std::vector<PageBuffer> memory;
   std::vector<std::vector<const std::byte*>> blocks(n_layers);
   for (int64_t b = 0; b < n_blocks; ++b) {

@@ -65,21 +65,48 @@ inline float exp2_of(float x) {
   return lanes[0];
 }
 
-// One step of fetching `next` ahead, as many bytes as the step reads.
-template <int64_t kBytes>
-SLUICE_INLINE const std::byte* fetch_ahead(const std::byte* next) {
-  SLUICE_UNROLL for (int64_t i = 0; i < kBytes; i += 64) prefetch(next + i);
-  return next + kBytes;
-}
-inline void fetch_range(const std::byte* next, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; i += 64) prefetch(next + i);
-}
+// Fetches a part of the cache ahead, a line now and then, into the second-level cache: lines on their way to
+// the first would hold the few places that loads need. One line of each page in turn, since the hardware
+// fetches ahead within a page.
+struct Fetch {
+  const std::byte* at;
+  const std::byte* end;
+  int64_t apart, back;
 
-// score [kRows][64] += q [kRows][n] x keys [n][64], or = if it is the first part. `next` is fetched
-// meanwhile, if kFetch.
-template <KvType kType, int kRows, int kVectors, bool kFetch>
+  Fetch(const std::byte* begin, int64_t n_bytes) : at(begin), end(begin + n_bytes) {
+    int64_t n_streams = 1;
+    while (n_streams < 8 && 2 * n_streams * 4096 <= n_bytes) n_streams *= 2;
+    apart = n_bytes / n_streams;
+    back = n_bytes - apart - 64;
+  }
+  SLUICE_INLINE void line() {
+    __builtin_prefetch(at, 0, 2);
+    const std::byte* next = at + apart;
+    at = next < end ? next : at - back;
+  }
+  void lines(int64_t n) {
+    for (int64_t i = 0; i < n; ++i) line();
+  }
+  // As many bytes as step i of a loop reads.
+  template <int64_t kBytes>
+  SLUICE_INLINE void step(int64_t i) {
+    constexpr int64_t kEvery = kBytes < 64 ? 64 / kBytes : 1;
+    if (i % kEvery != 0) return;
+    SLUICE_UNROLL for (int64_t b = 0; b < kBytes; b += 64) line();
+  }
+};
+
+struct NoFetch {
+  template <int64_t kBytes>
+  SLUICE_INLINE void step(int64_t) {}
+};
+
+// score [kRows][64] += q [kRows][n] x keys [n][64], or = if it is the first part. Meanwhile other
+// things are fetched ahead.
+template <KvType kType, int kRows, int kVectors, class Ahead>
 inline void dot_keys(const float* const* q, const std::byte* keys, int64_t n, bool is_first, float* score,
-                     const std::byte* next) {
+                     Ahead& ahead) {
+  Ahead in_registers = ahead;
   constexpr int64_t kBytes = Kv<kType>::kBytes;
   const float* row[kRows];
   SLUICE_UNROLL for (int t = 0; t < kRows; ++t) row[t] = q[t];
@@ -94,7 +121,7 @@ inline void dot_keys(const float* const* q, const std::byte* keys, int64_t n, bo
     for (int64_t d = 0; d < n; ++d, at += kBlockKeys * kBytes) {
       F key[kVectors];
       SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) key[v] = Kv<kType>::load(at + v * kLanes * kBytes);
-      if constexpr (kFetch) next = fetch_ahead<kVectors * kLanes * kBytes>(next);
+      in_registers.template step<kVectors * kLanes * kBytes>(d);
       SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
         const F x = f_set(row[t][d]);
         SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) sum[t][v] = f_fma(x, key[v], sum[t][v]);
@@ -106,14 +133,16 @@ inline void dot_keys(const float* const* q, const std::byte* keys, int64_t n, bo
       }
     }
   }
+  ahead = in_registers;
 }
 
 // `kVectors` vectors of the values of keys [begin, end), `row_bytes` apart, into kRows outputs, `stride`
 // floats apart.
-template <KvType kType, int kRows, int kVectors, bool kFetch>
+template <KvType kType, int kRows, int kVectors, class Ahead>
 inline void add_values(const std::byte* values, int64_t row_bytes, int64_t begin, int64_t end,
                        const float* weight, const float* correction, float* out, int64_t stride,
-                       const std::byte* next) {
+                       Ahead& ahead) {
+  Ahead in_registers = ahead;
   constexpr int64_t kBytes = Kv<kType>::kBytes;
   F sum[kRows][kVectors];
   SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
@@ -126,7 +155,7 @@ inline void add_values(const std::byte* values, int64_t row_bytes, int64_t begin
   for (int64_t k = begin; k < end; ++k, at += row_bytes) {
     F value[kVectors];
     SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) value[v] = Kv<kType>::load(at + v * kLanes * kBytes);
-    if constexpr (kFetch) next = fetch_ahead<kVectors * kLanes * kBytes>(next);
+    in_registers.template step<kVectors * kLanes * kBytes>(k);
     SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
       const F w = f_set(weight[t * kBlockKeys + k]);
       SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) sum[t][v] = f_fma(w, value[v], sum[t][v]);
@@ -135,63 +164,65 @@ inline void add_values(const std::byte* values, int64_t row_bytes, int64_t begin
   SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
     SLUICE_UNROLL for (int v = 0; v < kVectors; ++v) f_store(out + t * stride + v * kLanes, sum[t][v]);
   }
+  ahead = in_registers;
 }
 
 // Vectors that rows multiply at once: more rows than a tile has share fewer.
 constexpr int vectors_of(int n_rows) { return n_rows > kTileRows ? kTileVectors / 2 : kTileVectors; }
 
 // dot_keys() for n_rows <= kRows.
-template <KvType kType, int kRows, bool kFetch>
+template <KvType kType, int kRows, class Ahead>
 inline void dot_some(int64_t n_rows, const float* const* q, const std::byte* keys, int64_t n, bool is_first,
-                     float* score, const std::byte* next) {
+                     float* score, Ahead& ahead) {
   if (n_rows == kRows) {
-    return dot_keys<kType, kRows, vectors_of(kRows), kFetch>(q, keys, n, is_first, score, next);
+    return dot_keys<kType, kRows, vectors_of(kRows), Ahead>(q, keys, n, is_first, score, ahead);
   }
-  if constexpr (kRows > 1) dot_some<kType, kRows - 1, kFetch>(n_rows, q, keys, n, is_first, score, next);
+  if constexpr (kRows > 1) dot_some<kType, kRows - 1, Ahead>(n_rows, q, keys, n, is_first, score, ahead);
 }
 
 // The values of n_rows <= kRows rows that see the same keys; `n` dimensions, a multiple of kLanes.
-template <KvType kType, int kRows, bool kFetch>
+template <KvType kType, int kRows, class Ahead>
 inline void add_some(int64_t n_rows, const std::byte* values, int64_t row_bytes, int64_t n, int64_t begin,
                      int64_t end, const float* weight, const float* correction, float* out, int64_t stride,
-                     const std::byte* next) {
+                     Ahead& ahead) {
   if constexpr (kRows > 1) {
     if (n_rows < kRows) {
-      return add_some<kType, kRows - 1, kFetch>(n_rows, values, row_bytes, n, begin, end, weight, correction,
-                                                out, stride, next);
+      return add_some<kType, kRows - 1, Ahead>(n_rows, values, row_bytes, n, begin, end, weight, correction,
+                                               out, stride, ahead);
     }
   }
   constexpr int64_t kBytes = Kv<kType>::kBytes;
   constexpr int kVectors = vectors_of(kRows);
   int64_t d = 0;
   for (; d + kVectors * kLanes <= n; d += kVectors * kLanes) {
-    add_values<kType, kRows, kVectors, kFetch>(values + d * kBytes, row_bytes, begin, end, weight, correction,
-                                               out + d, stride, next + d * kBlockKeys * kBytes);
+    add_values<kType, kRows, kVectors, Ahead>(values + d * kBytes, row_bytes, begin, end, weight, correction,
+                                              out + d, stride, ahead);
   }
   for (; d < n; d += kLanes) {
-    add_values<kType, kRows, 1, kFetch>(values + d * kBytes, row_bytes, begin, end, weight, correction,
-                                        out + d, stride, next + d * kBlockKeys * kBytes);
+    add_values<kType, kRows, 1, Ahead>(values + d * kBytes, row_bytes, begin, end, weight, correction,
+                                       out + d, stride, ahead);
   }
 }
 
 // The same for neighbouring rows, each with keys [begin[t], end[t]) of its own; both ends ascend with the
 // row. Corrections are left at 1, which changes no bit of what they multiply.
-template <KvType kType, int kRows, bool kFetch>
+template <KvType kType, int kRows, class Ahead>
 inline void add_tile(int64_t n_rows, const std::byte* values, int64_t row_bytes, int64_t n,
                      const int64_t* begin, const int64_t* end, const float* weight, float* correction,
-                     float* out, int64_t stride, const std::byte* next) {
+                     float* out, int64_t stride, Ahead& ahead) {
   const auto add_one = [&](int64_t t, int64_t from, int64_t to) {
     if (from >= to) return;
-    add_some<kType, 1, false>(1, values, row_bytes, n, from, to, weight + t * kBlockKeys, correction + t,
-                              out + t * stride, stride, next);
+    NoFetch none;
+    add_some<kType, 1, NoFetch>(1, values, row_bytes, n, from, to, weight + t * kBlockKeys, correction + t,
+                                out + t * stride, stride, none);
     correction[t] = 1;
   };
   const int64_t common_begin = begin[n_rows - 1];
   const int64_t common_end = end[0] > common_begin ? end[0] : common_begin;
   for (int64_t t = 0; t < n_rows; ++t) add_one(t, begin[t], end[t] < common_begin ? end[t] : common_begin);
   if (common_begin < common_end) {
-    add_some<kType, kRows, kFetch>(n_rows, values, row_bytes, n, common_begin, common_end, weight, correction,
-                                   out, stride, next);
+    add_some<kType, kRows, Ahead>(n_rows, values, row_bytes, n, common_begin, common_end, weight, correction,
+                                  out, stride, ahead);
     for (int64_t t = 0; t < n_rows; ++t) correction[t] = 1;
   }
   for (int64_t t = 0; t < n_rows; ++t) add_one(t, common_end, end[t]);
@@ -297,12 +328,12 @@ inline void direct_block(const AttentionArgs& a, const BlockView& block, QueryRo
   const int64_t n = block.last - block.first, row_bytes = a.head_dim * Kv<kType>::kBytes;
   float* score = rows.score + block.first * kBlockKeys;
   float correction[kAttentionRows];
-  dot_some<kType, kDirectRows, true>(n, rows.q + block.first, block.keys, a.head_dim, true, score,
-                                     block.values);
+  Fetch values(block.values, kBlockKeys * row_bytes), next_keys(block.next_keys, kBlockKeys * row_bytes);
+  dot_some<kType, kDirectRows, Fetch>(n, rows.q + block.first, block.keys, a.head_dim, true, score, values);
   softmax_rows<kType>(a, block, rows, correction);
-  add_tile<kType, kDirectRows, true>(n, block.values, row_bytes, a.head_dim, block.begin + block.first,
-                                     block.end + block.first, score, correction + block.first,
-                                     out + block.first * stride, stride, block.next_keys);
+  add_tile<kType, kDirectRows, Fetch>(n, block.values, row_bytes, a.head_dim, block.begin + block.first,
+                                      block.end + block.first, score, correction + block.first,
+                                      out + block.first * stride, stride, next_keys);
 }
 
 template <KvType kType>
@@ -313,35 +344,38 @@ inline void panel_block(const AttentionArgs& a, const BlockView& block, QueryRow
   const int64_t n_rows = block.last - block.first, n_tiles = (n_rows + kTileRows - 1) / kTileRows;
   // Tiles of nearly equal size: the smallest are the least efficient.
   const auto tile_begin = [&](int64_t tile) { return block.first + n_rows * tile / n_tiles; };
+  const int64_t n_bytes = kBlockKeys * a.head_dim * kBytes;
+  const int64_t n_steps = n_tiles * ((a.head_dim + kPanelDims - 1) / kPanelDims);
+  const int64_t n_lines = (n_bytes / 64 + n_steps - 1) / n_steps;
+  Fetch values(block.values, n_bytes), next_keys(block.next_keys, n_bytes);
+  NoFetch none;
   for (int64_t d = 0; d < a.head_dim; d += kPanelDims) {
     const int64_t n = a.head_dim - d < kPanelDims ? a.head_dim - d : kPanelDims;
-    const int64_t part = d * kBlockKeys * kBytes, part_bytes = n * kBlockKeys * kBytes;
-    key_panel<kType>(block.keys + part, n, panel);
+    key_panel<kType>(block.keys + d * kBlockKeys * kBytes, n, panel);
     for (int64_t tile = 0; tile < n_tiles; ++tile) {
-      fetch_range(block.values + part, part_bytes * tile / n_tiles, part_bytes * (tile + 1) / n_tiles);
+      values.lines(n_lines);
       const int64_t i = tile_begin(tile);
       const float* moved[kTileRows];
       for (int64_t t = i; t < tile_begin(tile + 1); ++t) moved[t - i] = rows.q[t] + d;
-      dot_some<KvType::kF32, kTileRows, false>(tile_begin(tile + 1) - i, moved, panel_bytes, n, d == 0,
-                                               rows.score + i * kBlockKeys, nullptr);
+      dot_some<KvType::kF32, kTileRows, NoFetch>(tile_begin(tile + 1) - i, moved, panel_bytes, n, d == 0,
+                                                 rows.score + i * kBlockKeys, none);
     }
   }
   float correction[kAttentionRows];
   softmax_rows<kType>(a, block, rows, correction);
   for (int64_t d = 0; d < a.head_dim; d += kPanelDims) {
     const int64_t n = a.head_dim - d < kPanelDims ? a.head_dim - d : kPanelDims;
-    const int64_t part = d * kBlockKeys * kBytes, part_bytes = n * kBlockKeys * kBytes;
     value_panel<kType>(block.values + d * kBytes, a.head_dim * kBytes, block.begin[block.first],
                        block.end[block.last - 1], n, panel);
     for (int64_t tile = 0; tile < n_tiles; ++tile) {
-      fetch_range(block.next_keys + part, part_bytes * tile / n_tiles, part_bytes * (tile + 1) / n_tiles);
+      next_keys.lines(n_lines);
       const int64_t i = tile_begin(tile);
       float again[kTileRows];
       for (int64_t t = i; t < tile_begin(tile + 1); ++t) again[t - i] = correction[t];
-      add_tile<KvType::kF32, kTileRows, false>(tile_begin(tile + 1) - i, panel_bytes, kPanelDims * 4,
-                                               (n + kLanes - 1) / kLanes * kLanes, block.begin + i,
-                                               block.end + i, rows.score + i * kBlockKeys, again,
-                                               out + i * stride + d, stride, nullptr);
+      add_tile<KvType::kF32, kTileRows, NoFetch>(tile_begin(tile + 1) - i, panel_bytes, kPanelDims * 4,
+                                                 (n + kLanes - 1) / kLanes * kLanes, block.begin + i,
+                                                 block.end + i, rows.score + i * kBlockKeys, again,
+                                                 out + i * stride + d, stride, none);
     }
   }
 }

@@ -160,35 +160,35 @@ TEST_P(Attention, NeitherChunksNorThreadsNorScratchChangeABit) {
     AttentionTask all = make_task(cache, q, c.group, c.first, c.n, c.window, whole);
     all.sinks = sinks.data();
     attention(compute_, std::span(&all, 1), {});
-    for (int threads : {1, 2, 4}) {
-      ThreadPool pool(threads);
+    const int64_t least = attention_scratch_floats(1, c.head_dim);  // room for a few segments
+    const int64_t most = attention_scratch_floats(c.group, c.head_dim);
+    struct Run {
+      int threads;
+      int64_t chunk, n_scratch;
+    };
+    for (const Run& run : {Run{1, 1, 0}, Run{1, 7, most}, Run{2, 64, 0}, Run{4, 1, 0}, Run{2, 1, most},
+                           Run{4, 1, least}, Run{2, 7, least}, Run{4, 7, most}, Run{4, 64, least}}) {
+      ThreadPool pool(run.threads);
       Compute compute = compute_;
       compute.pool = &pool;
-      for (int64_t chunk : {1, 7, 64}) {
-        const auto most = static_cast<size_t>(attention_scratch_floats(c.group, c.head_dim));
-        const auto least = static_cast<size_t>(attention_scratch_floats(1, c.head_dim));
-        for (size_t n_scratch : {size_t{0}, least, most}) {
-          if (threads == 1 && n_scratch != 0) continue;  // never cut
-          std::vector<float> out(q.size(), std::numeric_limits<float>::quiet_NaN());
-          std::vector<float> scratch(n_scratch, std::numeric_limits<float>::quiet_NaN());
-          std::vector<AttentionTask> tasks;
-          for (int64_t t = 0; t < c.n; t += chunk) {
-            AttentionTask task =
-                make_task(cache, q, c.group, c.first + t, std::min(chunk, c.n - t), c.window, out);
-            task.q += t * task.q_stride;
-            task.out += t * task.out_stride;
-            task.sinks = sinks.data();
-            tasks.push_back(task);
-          }
-          // All together, too many to be cut further, and in threes.
-          const size_t at_once = n_scratch == 0 ? tasks.size() : 3;
-          for (size_t i = 0; i < tasks.size(); i += at_once) {
-            attention(compute, std::span(tasks).subspan(i, std::min(at_once, tasks.size() - i)), scratch);
-          }
-          ASSERT_EQ(std::memcmp(out.data(), whole.data(), out.size() * sizeof(float)), 0)
-              << "chunk " << chunk << " threads " << threads << " scratch " << n_scratch;
-        }
+      std::vector<float> out(q.size(), std::numeric_limits<float>::quiet_NaN());
+      std::vector<float> scratch(static_cast<size_t>(run.n_scratch), std::numeric_limits<float>::quiet_NaN());
+      std::vector<AttentionTask> tasks;
+      for (int64_t t = 0; t < c.n; t += run.chunk) {
+        AttentionTask task =
+            make_task(cache, q, c.group, c.first + t, std::min(run.chunk, c.n - t), c.window, out);
+        task.q += t * task.q_stride;
+        task.out += t * task.out_stride;
+        task.sinks = sinks.data();
+        tasks.push_back(task);
       }
+      // All together, or a few at a time, which are cut along the context.
+      const size_t at_once = run.n_scratch == 0 ? tasks.size() : 3;
+      for (size_t i = 0; i < tasks.size(); i += at_once) {
+        attention(compute, std::span(tasks).subspan(i, std::min(at_once, tasks.size() - i)), scratch);
+      }
+      ASSERT_EQ(std::memcmp(out.data(), whole.data(), out.size() * sizeof(float)), 0)
+          << "chunk " << run.chunk << " threads " << run.threads << " scratch " << run.n_scratch;
     }
   }
 }

@@ -198,6 +198,11 @@ TEST(DemoModelDefaults, SmallDivergence) {
     const double kl = mean_divergence(exact.all_logits(tokens), standard.all_logits(tokens), vocab);
     std::printf("%s: KL of the default formats to the float path %.3g nats\n", path.c_str(), kl);
     EXPECT_LT(kl, 1e-3);
+    ModelRunner int8(path, {.kv = KvType::kInt8});
+    const double int8_kl = mean_divergence(exact.all_logits(tokens), int8.all_logits(tokens), vocab);
+    std::printf("%s: KL of an int8 KV cache alone %.3g nats\n", path.c_str(), int8_kl);
+    EXPECT_GT(int8_kl, 0);
+    EXPECT_LT(int8_kl, 1e-3);
   }
 }
 

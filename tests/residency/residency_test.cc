@@ -47,6 +47,21 @@ TEST_P(Residency, EveryChunk) {
   }
 }
 
+TEST_P(Residency, EveryChunkAndThreadCountWithInt8Kv) {
+  RunOptions options = standard();
+  options.kv = KvType::kInt8;
+  const std::vector<float> reference = ModelRunner(path_, options).all_logits(tokens_);
+  EXPECT_FALSE(same_bits(reference, reference_));
+  for (const int n_threads : {1, 4}) {
+    options.n_threads = n_threads;
+    for (const int64_t chunk : {1, 7, 64}) {
+      options.chunk = chunk;
+      EXPECT_TRUE(same_bits(ModelRunner(path_, options).all_logits(tokens_), reference))
+          << "threads " << n_threads << ", chunk " << chunk;
+    }
+  }
+}
+
 TEST_P(Residency, EveryBudgetAndThreadCount) {
   for (const double weights : {1.0, 0.5, 0.25, 0.0}) {
     for (const int n_threads : {1, 2, 4}) {
@@ -109,17 +124,36 @@ TEST_P(Residency, StatedNeedsSuffice) {
   ModelOptions options;
   options.compute = {&kernel_table(), &pool, false};
   options.max_batch_tokens = kRows;
-  Model model(Checkpoint::open(path_), options);
-  const ModelNeeds needs = model.needs();
-  const auto kv_bytes = needs.kv_bytes_per_token * static_cast<uint64_t>(kKvBlockTokens);
-  for (const int64_t n_logits : {int64_t{1}, kRows}) {
-    MemoryBudget budget(needs.weights.minimum + model.scratch_bytes(kRows, n_logits) + kv_bytes);
-    Model fresh(Checkpoint::open(path_), options);
-    fresh.load(needs.weights.minimum, budget);
-    const auto sequence = fresh.new_sequence();
-    const BatchItem batch[] = {{sequence.get(), std::span(tokens_).first(kRows),
-                                n_logits == 1 ? LogitsWanted::kLast : LogitsWanted::kAll}};
-    EXPECT_NO_THROW(fresh.forward(batch)) << n_logits << " rows of logits";
+  for (const KvType kv : {KvType::kF16, KvType::kInt8}) {
+    options.kv_type = kv;
+    Model model(Checkpoint::open(path_), options);
+    const ModelNeeds needs = model.needs();
+    const auto kv_bytes = needs.kv_bytes_per_token * static_cast<uint64_t>(kKvBlockTokens);
+    for (const int64_t n_logits : {int64_t{1}, kRows}) {
+      MemoryBudget budget(needs.weights.minimum + model.scratch_bytes(kRows, n_logits) + kv_bytes);
+      Model fresh(Checkpoint::open(path_), options);
+      fresh.load(needs.weights.minimum, budget);
+      const auto sequence = fresh.new_sequence();
+      const BatchItem batch[] = {{sequence.get(), std::span(tokens_).first(kRows),
+                                  n_logits == 1 ? LogitsWanted::kLast : LogitsWanted::kAll}};
+      EXPECT_NO_THROW(fresh.forward(batch)) << n_logits << " rows of logits";
+      EXPECT_EQ(budget.used(MemoryUse::kKvCache), kv_bytes);
+    }
+  }
+}
+
+// Contexts of several segments, which many threads share.
+TEST(LongContext, EveryChunkAndThreadCount) {
+  const ForgedModels forged;
+  const std::string path = forged.get("llama-tiny", "q4_0");
+  const std::vector<int32_t> tokens = random_tokens(1100, 1024, 7);
+  RunOptions options{.kv = KvType::kF16, .f32_activations = false, .chunk = 512};
+  const std::vector<float> reference = ModelRunner(path, options).all_logits(tokens);
+  for (const auto& [n_threads, chunk] : {std::pair{1, 1}, {4, 1}, {4, 7}, {2, 100}, {4, 512}}) {
+    options.n_threads = n_threads;
+    options.chunk = chunk;
+    EXPECT_TRUE(same_bits(ModelRunner(path, options).all_logits(tokens), reference))
+        << "threads " << n_threads << ", chunk " << chunk;
   }
 }
 
