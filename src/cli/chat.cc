@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/environment.h"
 #include "base/error.h"
@@ -42,8 +43,10 @@ constexpr const char* kCommands = R"(  /help, /?            this
   /clear               forget the conversation
   /bye                 leave (also Ctrl-D)
   """                  begins and ends a message of several lines; a paste may have several as well
-  Ctrl-C               stops the answer, or empties the line
+  Ctrl-C               stops the answer (a second one before it has stopped leaves), or empties the line
 )";
+
+constexpr std::string_view kQuotes = "\"\"\"";
 
 constexpr const char* kExamples = R"(
 examples:
@@ -67,6 +70,15 @@ fs::path conversation_path(const std::string& name) {
   if (directory.empty())
     throw_error(ErrorKind::kInvalid, "no home directory to keep it in; give a path with a slash");
   return directory / "chats" / (name + ".json");
+}
+
+// The first word, and what comes after it without the space around.
+std::pair<std::string, std::string> split_word(const std::string& text) {
+  constexpr const char* kSpace = " \t\n";
+  const size_t end = std::min(text.find_first_of(kSpace), text.size());
+  const size_t rest = std::min(text.find_first_not_of(kSpace, end), text.size());
+  const size_t last = text.find_last_not_of(kSpace);
+  return {text.substr(0, end), rest == text.size() ? "" : text.substr(rest, last + 1 - rest)};
 }
 
 class Chat {
@@ -125,7 +137,6 @@ Chat::Input Chat::read_line(std::string_view prompt, std::string& line) {
 
 // A line, or several between """ and """.
 Chat::Input Chat::read_message(std::string& message) {
-  constexpr std::string_view kQuotes = "\"\"\"";
   const Input input = read_line(">>> ", message);
   if (input != Input::kLine || message.compare(0, kQuotes.size(), kQuotes) != 0) return input;
   message.erase(0, kQuotes.size());
@@ -138,6 +149,10 @@ Chat::Input Chat::read_message(std::string& message) {
     }
     std::string more;
     const Input next = read_line("... ", more);
+    if (next == Input::kEnd && !terminal_ && !interrupted())
+      throw_error(ErrorKind::kInvalid,
+                  "standard input ended inside a message: it began with %s and wants them at its end",
+                  kQuotes.data());
     if (next != Input::kLine) return next;
     message += (message.empty() ? "" : "\n") + more;
   }
@@ -159,12 +174,12 @@ int Chat::run(const std::string& first) {
     if (terminal_) editor_.remember(message);
     if (!handle(message)) return kExitOk;
     if (!terminal_ && interrupted()) return kExitInterrupted;
-    rearm_interrupts();
   }
 }
 
 // What goes wrong with one message ends the message, not the conversation.
 bool Chat::handle(const std::string& message) {
+  if (terminal_) rearm_interrupts();  // Ctrl-C stops one answer, not the next as well
   const size_t n_messages = messages_.size();
   try {
     if (message[0] == '/') return command(message);
@@ -177,9 +192,9 @@ bool Chat::handle(const std::string& message) {
 }
 
 bool Chat::command(const std::string& line) {
-  const size_t space = line.find(' ');
-  const std::string name = line.substr(0, space);
-  const std::string rest = space == std::string::npos ? "" : line.substr(line.find_first_not_of(' ', space));
+  const std::pair<std::string, std::string> words = split_word(line);
+  const auto& name = words.first;
+  const auto& rest = words.second;
   if (name == "/bye" || name == "/exit" || name == "/quit") return false;
   if (name == "/help" || name == "/?") {
     write_stdout(kCommands);
@@ -202,9 +217,9 @@ bool Chat::command(const std::string& line) {
 // The names that /set knows, which are those of the options.
 void Chat::set(const std::string& arguments) {
   if (arguments.empty()) return show_settings();
-  const size_t space = arguments.find(' ');
-  const std::string name = arguments.substr(0, space);
-  const std::string value = space == std::string::npos ? "" : arguments.substr(space + 1);
+  const std::pair<std::string, std::string> words = split_word(arguments);
+  const auto& name = words.first;
+  const auto& value = words.second;
   const auto parse = [&](auto& into) {
     std::decay_t<decltype(into)> number{};
     const auto parsed = std::from_chars(value.data(), value.data() + value.size(), number);
@@ -216,13 +231,16 @@ void Chat::set(const std::string& arguments) {
   const auto parse_optional = [&](auto& into) { parse(into.emplace()); };
   SamplingFlags changed = sampling_;
   const auto assign = [&] {
-    if (name == "temp") return parse_optional(changed.temperature);
+    if (name == "temp" || name == "temperature") return parse_optional(changed.temperature);
     if (name == "top-k") return parse_optional(changed.top_k);
     if (name == "top-p") return parse_optional(changed.top_p);
     if (name == "min-p") return parse_optional(changed.min_p);
     if (name == "typical-p") return parse_optional(changed.typical_p);
     if (name == "repeat-penalty") return parse_optional(changed.repetition_penalty);
-    if (name == "n") return parse(changed.max_tokens);
+    if (name == "presence-penalty") return parse_optional(changed.presence_penalty);
+    if (name == "frequency-penalty") return parse_optional(changed.frequency_penalty);
+    if (name == "penalty-window") return parse_optional(changed.penalty_window);
+    if (name == "n" || name == "max-tokens") return parse(changed.max_tokens);
     if (name == "seed") {
       changed.seed = value;
       return;
@@ -243,10 +261,12 @@ void Chat::show_settings() const {
   const GenerateOptions now = generate_options(sampling_, engine_.default_sampler());
   const SamplerOptions& s = now.sampler;
   write_stdout(format_string(
-      "  temp %g\n  top-k %d\n  top-p %g\n  min-p %g\n  typical-p %g\n  repeat-penalty %g\n  n %lld\n"
-      "  seed %s\n  system %s\n",
+      "  temp %g\n  top-k %d\n  top-p %g\n  min-p %g\n  typical-p %g\n  repeat-penalty %g\n"
+      "  presence-penalty %g\n  frequency-penalty %g\n  penalty-window %d\n  n %lld\n  seed %s\n  system "
+      "%s\n",
       static_cast<double>(s.temperature), s.top_k, static_cast<double>(s.top_p), static_cast<double>(s.min_p),
       static_cast<double>(s.typical_p), static_cast<double>(s.repetition_penalty),
+      static_cast<double>(s.presence_penalty), static_cast<double>(s.frequency_penalty), s.penalty_window,
       static_cast<long long>(now.max_tokens), sampling_.seed.c_str(),
       system_.empty() ? "(none)" : printable(system_, 400).c_str()));
 }
@@ -264,7 +284,12 @@ void Chat::show_stats() const {
 
 void Chat::save(const std::string& name) const {
   const fs::path path = conversation_path(name);
-  fs::create_directories(path.parent_path());
+  if (name.find('/') == std::string::npos) {  // our own directory, and nobody else's to read
+    std::error_code error;
+    if (fs::create_directories(path.parent_path(), error))
+      fs::permissions(path.parent_path(), fs::perms::owner_all, error);
+    if (error) throw_errno(error.value(), "cannot create", path.parent_path().string());
+  }
   nlohmann::ordered_json json = {{"system", system_}, {"messages", nlohmann::ordered_json::array()}};
   for (const ChatMessage& message : messages_)
     json["messages"].push_back({{"role", message.role}, {"content", message.content}});
@@ -298,6 +323,7 @@ void Chat::load(const std::string& name) {
 void Chat::clear() {
   messages_.clear();
   session_->truncate(0);
+  if (terminal_) write_stdout("forgotten\n");
 }
 
 std::vector<ChatMessage> Chat::with_system() const {
@@ -314,6 +340,8 @@ std::string Chat::status(const EngineStats& before, const EngineStats& now, doub
   if (n_new == 0 && session_->generated().empty()) {
     line = format_string("reading %lld of %lld tokens", static_cast<long long>(session_->n_cached()),
                          static_cast<long long>(session_->n_tokens()));
+  } else if (n_new == 0) {  // only the one that reading gave
+    line = "first token";
   } else {
     line = format_string("%.1f tok/s", per_second(n_new, now.decode_seconds - before.decode_seconds));
   }
@@ -351,6 +379,8 @@ void Chat::answer(const std::string& message) {
 
   std::string text;
   {
+    std::optional<QuietInput> quiet;
+    if (terminal_) quiet.emplace();
     StatusLine status_line;
     const EngineStats before = engine_.stats();
     const double start = monotonic_seconds();

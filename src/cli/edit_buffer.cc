@@ -67,28 +67,40 @@ int display_width(std::string_view text) {
   return width;
 }
 
-ScreenPosition position_after(std::string_view text, int column, int indent, int width) {
-  ScreenPosition position = {0, column};
+ScreenLayout lay_out(std::string_view text, size_t cursor, std::string_view prompt,
+                     std::string_view continuation, int width) {
+  ScreenLayout layout;
+  layout.rows.emplace_back(prompt);
+  int column = display_width(prompt);
+  const auto place_cursor = [&] {
+    layout.cursor_row = layout.rows.size() - 1;
+    layout.cursor_column = std::min(column, width - 1);
+  };
+  const auto wrap = [&] {
+    layout.rows.emplace_back();
+    column = 0;
+  };
   for (size_t at = 0; at < text.size();) {
     const size_t next = next_character(text, at);
     if (text[at] == '\n') {
-      ++position.row;
-      position.column = indent;
+      if (at == cursor) place_cursor();
+      layout.rows.emplace_back(continuation);
+      column = display_width(continuation);
     } else {
-      const int n = character_width(text.substr(at, next - at));
-      if (position.column + n > width) {  // a wide character does not split
-        ++position.row;
-        position.column = 0;
-      }
-      position.column += n;
+      const std::string_view character = text.substr(at, next - at);
+      const int n = character_width(character);
+      if (column + n > width) wrap();  // a wide character does not split
+      if (at == cursor) place_cursor();
+      layout.rows.back() += character == "\t" ? " " : character;
+      column += n;
     }
     at = next;
   }
-  if (position.column >= width) {
-    ++position.row;
-    position.column = 0;
+  if (cursor >= text.size()) {
+    if (column >= width) wrap();
+    place_cursor();
   }
-  return position;
+  return layout;
 }
 
 void EditBuffer::set(std::string text) {

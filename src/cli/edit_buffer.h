@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sluice {
 
@@ -40,12 +41,16 @@ size_t previous_character(std::string_view text, size_t at);
 // Columns that a text without line breaks takes.
 int display_width(std::string_view text);
 
-// Where a terminal of `width` columns puts the cursor after `text`, printed from `column` on; a line break
-// goes to `indent`.
-struct ScreenPosition {
-  int row = 0;
-  int column = 0;
+// A text with a cursor in it as a terminal of some width shows it.
+struct ScreenLayout {
+  std::vector<std::string> rows;  // none wider than the terminal
+  size_t cursor_row = 0;
+  int cursor_column = 0;
 };
-ScreenPosition position_after(std::string_view text, int column, int indent, int width);
+
+// `prompt` stands before the text and `continuation` after each of its line breaks; tabs become spaces. A
+// cursor after a full last row has a row of its own.
+ScreenLayout lay_out(std::string_view text, size_t cursor, std::string_view prompt,
+                     std::string_view continuation, int width);
 
 }  // namespace sluice

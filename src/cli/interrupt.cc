@@ -1,5 +1,6 @@
 #include "cli/interrupt.h"
 
+#include <termios.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -13,9 +14,12 @@ namespace {
 
 std::atomic<bool> g_interrupted = false;
 std::atomic<const char*> g_terminal_reset = nullptr;
+std::atomic<bool> g_has_settings = false;
+termios g_settings = {};  // of the terminal, before anybody changed them
 
 void on_interrupt(int) {
   if (!g_interrupted.exchange(true)) return;
+  if (g_has_settings) tcsetattr(STDIN_FILENO, TCSANOW, &g_settings);
   if (const char* reset = g_terminal_reset)
     if (write(STDOUT_FILENO, reset, std::strlen(reset)) < 0) _exit(kExitInterrupted);
   _exit(kExitInterrupted);
@@ -24,6 +28,7 @@ void on_interrupt(int) {
 }  // namespace
 
 void catch_interrupts() {
+  g_has_settings = tcgetattr(STDIN_FILENO, &g_settings) == 0;
   struct sigaction action = {};
   action.sa_handler = on_interrupt;
   sigemptyset(&action.sa_mask);

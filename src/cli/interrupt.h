@@ -3,8 +3,8 @@
 
 namespace sluice {
 
-// From here on the first SIGINT only sets a flag; the next one ends the process (after putting a terminal
-// that chat changed back to normal).
+// From here on the first SIGINT only sets a flag; the next one ends the process, after putting the terminal
+// back to how it is now.
 void catch_interrupts();
 
 bool interrupted() noexcept;

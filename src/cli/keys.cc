@@ -1,6 +1,7 @@
 #include "cli/keys.h"
 
 #include <string_view>
+#include <utility>
 
 namespace sluice {
 namespace {
@@ -12,7 +13,9 @@ constexpr size_t kMaxPaste = size_t{16} << 20;
 std::string read_paste(const ByteSource& next) {
   constexpr std::string_view kEnd = "\x1b[201~";
   std::string text;
-  for (int byte = next(true); byte >= 0; byte = next(true)) {
+  int previous = 0;
+  for (int byte = next(true); byte >= 0; previous = std::exchange(byte, next(true))) {
+    if (byte == '\n' && previous == '\r') continue;  // one line break, not two
     if (text.size() < kMaxPaste) text += byte == '\r' ? '\n' : static_cast<char>(byte);
     if (text.size() >= kEnd.size() && text.compare(text.size() - kEnd.size(), kEnd.size(), kEnd) == 0) {
       text.resize(text.size() - kEnd.size());

@@ -1,9 +1,9 @@
 #include "cli/line_editor.h"
 
 #include <poll.h>
-#include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -83,7 +83,7 @@ int next_byte(bool patient) {
   }
 }
 
-std::string move_up(int rows) { return rows > 0 ? "\x1b[" + std::to_string(rows) + "A" : ""; }
+std::string move_up(size_t rows) { return rows > 0 ? "\x1b[" + std::to_string(rows) + "A" : ""; }
 std::string move_right(int columns) { return columns > 0 ? "\x1b[" + std::to_string(columns) + "C" : ""; }
 
 }  // namespace
@@ -111,26 +111,33 @@ void History::add(const std::string& line) {
         path_, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write, ignored);
 }
 
-// Prints prompt and text anew over what was drawn before and leaves the cursor where it belongs.
-void LineEditor::draw() {
-  const int width = terminal_width();
-  const int indent = display_width(continuation_);
-  const int start = display_width(prompt_);
-  std::string out = move_up(cursor_row_) + "\r\x1b[J" + std::string(prompt_);
-  for (const char c : buffer_.text()) {
-    if (c == '\n') {
-      out += "\r\n" + std::string(continuation_);
-    } else {
-      out += c == '\t' ? ' ' : c;
-    }
-  }
-  const ScreenPosition end = position_after(buffer_.text(), start, indent, width);
-  // A terminal stays in the last column until more comes; step to where the next character would go.
-  if (end.column == 0 && !buffer_.text().empty()) out += "\r\n";
-  const ScreenPosition cursor =
-      position_after(std::string_view(buffer_.text()).substr(0, buffer_.cursor()), start, indent, width);
-  out += move_up(end.row - cursor.row) + "\r" + move_right(cursor.column);
-  cursor_row_ = cursor.row;
+QuietInput::QuietInput() {
+  termios quiet = {};
+  if (tcgetattr(STDIN_FILENO, &quiet) != 0) return;
+  before_ = quiet;
+  quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON);
+  quiet.c_cc[VSUSP] = _POSIX_VDISABLE;  // as at the prompt
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &quiet);
+}
+
+QuietInput::~QuietInput() {
+  if (before_) tcsetattr(STDIN_FILENO, TCSADRAIN, &*before_);
+}
+
+// Prints prompt and text anew over what was drawn before and leaves the cursor where it belongs. What is
+// taller than the screen shows the part around the cursor; `whole`, for what stays, shows it all.
+void LineEditor::draw(bool whole) {
+  const ScreenLayout layout =
+      lay_out(buffer_.text(), buffer_.cursor(), prompt_, continuation_, terminal_width());
+  const size_t height = whole ? layout.rows.size() : static_cast<size_t>(terminal_height());
+  const size_t cursor = layout.cursor_row;
+  const size_t n_above = layout.rows.size() - std::min(height, layout.rows.size());
+  first_row_ = std::min(std::clamp(first_row_, cursor - std::min(cursor, height - 1), cursor), n_above);
+  const size_t end = std::min(first_row_ + height, layout.rows.size());
+  std::string out = move_up(cursor_row_) + "\r\x1b[J";
+  for (size_t row = first_row_; row < end; ++row) out += (row == first_row_ ? "" : "\r\n") + layout.rows[row];
+  out += move_up(end - 1 - cursor) + "\r" + move_right(layout.cursor_column);
+  cursor_row_ = cursor - first_row_;
   write_stdout(out);
 }
 
@@ -149,7 +156,7 @@ LineEditor::Result LineEditor::read(std::string_view prompt, std::string_view co
   continuation_ = continuation;
   buffer_.set("");
   recalled_ = history_.lines().size();
-  cursor_row_ = 0;
+  first_row_ = cursor_row_ = 0;
   for (;;) {
     draw();
     const Key key = read_key(next_byte);
@@ -159,13 +166,13 @@ LineEditor::Result LineEditor::read(std::string_view prompt, std::string_view co
         break;
       case KeyKind::kEnter:
         buffer_.set(buffer_.text());  // the cursor to the end, so that what follows goes below
-        draw();
+        draw(/*whole=*/true);
         write_stdout("\r\n");
         line = buffer_.text();
         return Result::kLine;
       case KeyKind::kInterrupt:
         buffer_.set(buffer_.text());
-        draw();
+        draw(/*whole=*/true);
         write_stdout("^C\r\n");
         return Result::kInterrupted;
       case KeyKind::kEndOfInput:

@@ -1,6 +1,9 @@
 // Reads a line from a terminal in raw mode: editing, wide characters, pastes of several lines, history.
 #pragma once
 
+#include <termios.h>
+
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +26,19 @@ class History {
   std::vector<std::string> lines_;
 };
 
+// While it lives, what is typed is not shown but kept for the next line; Ctrl-C is a signal as always. For a
+// terminal on standard input, nothing elsewhere.
+class QuietInput {
+ public:
+  QuietInput();
+  ~QuietInput();
+  QuietInput(const QuietInput&) = delete;
+  QuietInput& operator=(const QuietInput&) = delete;
+
+ private:
+  std::optional<termios> before_;
+};
+
 class LineEditor {
  public:
   enum class Result { kLine, kInterrupted, kEnd };
@@ -37,15 +53,16 @@ class LineEditor {
   void remember(const std::string& line) { history_.add(line); }
 
  private:
-  void draw();
+  void draw(bool whole = false);
   void recall(int direction);
 
   History history_;
   EditBuffer buffer_;
   std::string_view prompt_, continuation_;
-  size_t recalled_ = 0;   // index into the history; its size for the new line
-  std::string new_line_;  // while older ones are looked at
-  int cursor_row_ = 0;    // of the terminal cursor, from the first row drawn
+  size_t recalled_ = 0;    // index into the history; its size for the new line
+  std::string new_line_;   // while older ones are looked at
+  size_t first_row_ = 0;   // of the layout, the first one on the screen
+  size_t cursor_row_ = 0;  // of the terminal cursor, from the first row drawn
 };
 
 }  // namespace sluice

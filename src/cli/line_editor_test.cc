@@ -101,19 +101,28 @@ TEST(Display, CountsColumns) {
 }
 
 TEST(Display, WrapsWhereATerminalDoes) {
-  const ScreenPosition edge = position_after("12345678", 2, 0, 10);
-  EXPECT_EQ(edge.row, 1);
-  EXPECT_EQ(edge.column, 0);
-  const ScreenPosition wide = position_after("1234567日", 2, 0, 10);  // one column is left: it does not fit
-  EXPECT_EQ(wide.row, 1);
-  EXPECT_EQ(wide.column, 2);
-  const ScreenPosition lines = position_after("a\nbc", 4, 4, 80);
-  EXPECT_EQ(lines.row, 1);
-  EXPECT_EQ(lines.column, 6);
+  using Rows = std::vector<std::string>;
+  const ScreenLayout edge = lay_out("12345678", 8, "> ", "", 10);
+  EXPECT_EQ(edge.rows, (Rows{"> 12345678", ""}));
+  EXPECT_EQ(edge.cursor_row, 1U);
+  EXPECT_EQ(edge.cursor_column, 0);
+  const ScreenLayout wide = lay_out("1234567日", 7, "> ", "", 10);  // one column is left: it does not fit
+  EXPECT_EQ(wide.rows, (Rows{"> 1234567", "日"}));
+  EXPECT_EQ(wide.cursor_row, 1U);
+  EXPECT_EQ(wide.cursor_column, 0);
+  const ScreenLayout lines = lay_out("a\tb\nbc", 6, ">>> ", "... ", 80);
+  EXPECT_EQ(lines.rows, (Rows{">>> a b", "... bc"}));
+  EXPECT_EQ(lines.cursor_row, 1U);
+  EXPECT_EQ(lines.cursor_column, 6);
+  const ScreenLayout full = lay_out("12345678\n", 8, "> ", "", 10);  // at the break, there is no next cell
+  EXPECT_EQ(full.rows, (Rows{"> 12345678", ""}));
+  EXPECT_EQ(full.cursor_row, 0U);
+  EXPECT_EQ(full.cursor_column, 9);
 }
 
 TEST(Keys, ReadsCharactersSequencesAndPastes) {
-  const std::vector<Key> keys = keys_of("aé日\x1b[A\x1b[3~\x1b[1;5D\x1bOH\x1b[200~x\ry\x1b[201~\x7f\x17");
+  const std::vector<Key> keys =
+      keys_of("aé日\x1b[A\x1b[3~\x1b[1;5D\x1bOH\x1b[200~x\ry\r\nz\x1b[201~\x7f\x17");
   ASSERT_EQ(keys.size(), 10U);
   EXPECT_EQ(keys[0].text, "a");
   EXPECT_EQ(keys[1].text, "é");
@@ -123,7 +132,7 @@ TEST(Keys, ReadsCharactersSequencesAndPastes) {
   EXPECT_EQ(keys[5].kind, KeyKind::kWordLeft);
   EXPECT_EQ(keys[6].kind, KeyKind::kHome);
   EXPECT_EQ(keys[7].kind, KeyKind::kText);
-  EXPECT_EQ(keys[7].text, "x\ny");
+  EXPECT_EQ(keys[7].text, "x\ny\nz");
   EXPECT_EQ(keys[8].kind, KeyKind::kBackspace);
   EXPECT_EQ(keys[9].kind, KeyKind::kKillWord);
 }

@@ -1,5 +1,7 @@
 #include "cli/status_line.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/edit_buffer.h"
@@ -23,14 +25,20 @@ constexpr const char* kReset =
 StatusLine::StatusLine() {
   if (!stdout_has_colour() || terminal_height() < kMinRows) return;
   rows_ = terminal_height();
-  // Make room below the cursor, then keep the bottom row out of what scrolls.
+  reserve();
+  set_terminal_reset(kReset);
+}
+
+// Makes room below the cursor, then keeps the bottom row out of what scrolls.
+void StatusLine::reserve() {
   write_stdout(
       format_string("\x1b"
+                    "7\x1b[r\x1b"
+                    "8\x1b"
                     "D\x1b[A\x1b"
                     "7\x1b[1;%dr\x1b"
                     "8",
                     rows_ - 1));
-  set_terminal_reset(kReset);
 }
 
 StatusLine::~StatusLine() {
@@ -47,6 +55,11 @@ bool StatusLine::due() const { return enabled() && monotonic_seconds() - last_ >
 void StatusLine::show(const std::string& text) {
   if (!enabled()) return;
   last_ = monotonic_seconds();
+  if (const int rows = std::max(terminal_height(), kMinRows);
+      rows != rows_) {  // somebody pulled at the window
+    rows_ = rows;
+    reserve();
+  }
   const int width = terminal_width() - 1;
   std::string cut = text;
   while (display_width(cut) > width) cut.resize(previous_character(cut, cut.size()));

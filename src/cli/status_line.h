@@ -19,6 +19,8 @@ class StatusLine {
   void show(const std::string& text);  // without escape sequences
 
  private:
+  void reserve();  // the bottom row, in a terminal of rows_
+
   int rows_ = 0;  // of the terminal, 0: disabled
   double last_ = 0;
 };
