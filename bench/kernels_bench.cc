@@ -98,7 +98,7 @@ struct AttentionShape {
 
 void run_attention(benchmark::State& state, const std::string& isa, AttentionShape shape) {
   constexpr int64_t kHeads = 8;
-  constexpr size_t kLeastLayers = 8;  // a block of all layers then lies in huge pages, as those of models do
+  constexpr size_t kLeastLayers = 16;  // a block of all layers then lies in huge pages, as those of models do
   ThreadPool pool(shape.threads);
   Compute compute{&kernel_table(isa), &pool, false};
   const size_t head_bytes = kv_head_bytes(shape.type, shape.head_dim);
