@@ -89,7 +89,7 @@ void run_matmul(benchmark::State& state, const std::string& isa, Encoding encodi
   state.SetItemsProcessed(state.iterations() * 2 * shape.rows * shape.cols * shape.batch);
 }
 
-// Layers of a KV cache as SequenceState lays it out, used in turn like the weights.
+// Layers of a KV cache, block by block as SequenceState lays them out, used in turn like the weights.
 struct AttentionShape {
   KvType type;
   int64_t group, head_dim, context, batch;
@@ -98,21 +98,20 @@ struct AttentionShape {
 
 void run_attention(benchmark::State& state, const std::string& isa, AttentionShape shape) {
   constexpr int64_t kHeads = 8;
-  constexpr size_t kLeastLayers = 8;  // a block of all layers then lies in huge pages, as those of models do
   ThreadPool pool(shape.threads);
   Compute compute{&kernel_table(isa), &pool, false};
   const size_t head_bytes = kv_head_bytes(shape.type, shape.head_dim);
   const size_t layer_bytes = 2 * kHeads * head_bytes;
   const int64_t n_blocks = (shape.context + kKvBlockTokens - 1) / kKvBlockTokens;
-  const size_t n_layers =
-      std::max(kLeastLayers, kWeightBytes / (layer_bytes * static_cast<size_t>(n_blocks)));
-  std::vector<PageBuffer> memory;
+  const size_t n_layers = std::max<size_t>(1, kWeightBytes / (layer_bytes * static_cast<size_t>(n_blocks)));
+  const PageBuffer memory(n_layers * layer_bytes * static_cast<size_t>(n_blocks));
+  for (size_t i = 0; i < memory.size(); i += kWeightBytes) {
+    std::memcpy(memory.data() + i, weight_memory().data(), std::min(memory.size() - i, kWeightBytes));
+  }
   std::vector<std::vector<const std::byte*>> blocks(n_layers);
+  const std::byte* at = memory.data();
   for (int64_t b = 0; b < n_blocks; ++b) {
-    memory.emplace_back(n_layers * layer_bytes);
-    std::memcpy(memory.back().data(), weight_memory().data(),
-                std::min(n_layers * layer_bytes, weight_memory().size()));
-    for (size_t l = 0; l < n_layers; ++l) blocks[l].push_back(memory.back().data() + l * layer_bytes);
+    for (size_t l = 0; l < n_layers; ++l, at += layer_bytes) blocks[l].push_back(at);
   }
   std::vector<float> q(static_cast<size_t>(shape.batch * kHeads * shape.group * shape.head_dim), 0.1f);
   std::vector<float> out(q.size());

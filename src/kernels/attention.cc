@@ -20,7 +20,7 @@ constexpr int kTilesPerThread = 4;
 // Segments of one sequence that scratch holds at a time.
 constexpr int64_t kScratchSegments = 32;
 // Rows times out_stride of a tile, on the stack of its thread.
-constexpr int64_t kTileFloats = kAttentionRows * 256;
+constexpr int64_t kTileFloats = kAttentionRows * 128;
 static_assert(kTileFloats >= kMaxHeadDim);
 
 int64_t rows_per_tile(int64_t head_dim) {
@@ -182,7 +182,7 @@ int64_t attention_scratch_floats(int64_t n_heads, int64_t head_dim) {
   // A tile's states and one partial at least, and a partial of each head's every segment. One row alone pads
   // its part of a partial most.
   return (kScratchSegments + 1) * n_heads * attention_partial_floats(1, head_dim) +
-         attention_partial_floats(kAttentionRows, head_dim);
+         attention_partial_floats(rows_per_tile(head_dim), head_dim);
 }
 
 void attention(const Compute& compute, std::span<const AttentionTask> tasks, std::span<float> scratch) {

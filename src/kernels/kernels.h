@@ -154,8 +154,8 @@ struct AttentionTask {
 };
 
 // Online softmax over the fixed key blocks of a segment in ascending order, then over the segments; all tasks
-// in one parallel region. A few tasks with long contexts are cut along the context as far as `scratch` has
-// room, which changes no bit.
+// in one parallel region. A few tasks with long contexts are cut along the context, in as many regions as
+// `scratch` makes necessary, or not at all if it has no room; either way the bits are the same.
 void attention(const Compute& compute, std::span<const AttentionTask> tasks, std::span<float> scratch);
 // Scratch with which one sequence's decoding feeds many threads.
 int64_t attention_scratch_floats(int64_t n_heads, int64_t head_dim);

@@ -52,7 +52,7 @@ struct AttentionArgs {
   float* out;
   int64_t out_stride;
 };
-inline constexpr int64_t kAttentionRows = 48;
+inline constexpr int64_t kAttentionRows = 96;
 inline constexpr int64_t kAttentionSegment = 512;  // keys that are reduced from scratch, then merged
 
 // What a segment leaves of n rows: maximum [n], total [n], and, from attention_out_offset(n) on, out [n,

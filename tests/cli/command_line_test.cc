@@ -273,6 +273,12 @@ TEST(CommandLine, PerplexityFollowsBothProtocols) {
   ASSERT_EQ(windows.code, 0) << windows.err;
   EXPECT_EQ(Json::parse(windows.out)["tokens"], 7936);
   EXPECT_NEAR(double(Json::parse(windows.out)["nll_per_token"]), 2.638, 1e-3);
+
+  const Outcome int8 = sluice({"perplexity", demo(), "--file", demo() + "/eval/stories.valid.txt", "--ctx",
+                               "256", "--max-tokens", "8192", "--json", "--kv", "int8"});
+  ASSERT_EQ(int8.code, 0) << int8.err;
+  EXPECT_NE(int8.out, windows.out);
+  EXPECT_NEAR(double(Json::parse(int8.out)["nll_per_token"]), 2.638, 2e-3);
 }
 
 TEST(CommandLine, InspectTellsWithoutReadingWeights) {
@@ -283,6 +289,8 @@ TEST(CommandLine, InspectTellsWithoutReadingWeights) {
   EXPECT_EQ(report["architecture"], "qwen3_moe");
   EXPECT_EQ(report["experts"], 32);
   EXPECT_EQ(report["kv_bytes_per_token"], 6 * 2 * 64 * 2);
+  const Outcome int8 = sluice({"inspect", demo(), "--json", "--kv", "int8"});
+  EXPECT_EQ(Json::parse(int8.out)["kv_bytes_per_token"], 6 * 2 * (64 + 4));
   EXPECT_EQ(report["encodings"][0]["name"], "bf16");
   EXPECT_EQ(report["encodings"][0]["bits_per_weight"], 16.0);
   EXPECT_GT(report["tensors"].size(), 500U);
