@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <vector>
 
 #include "base/error.h"
 #include "base/units.h"
@@ -60,6 +61,20 @@ uint64_t parse_seed(const std::string& text) {
   return seed;
 }
 
+// An option that takes one of some names. CLI11's own transformer prints the bytes of our enumerators.
+template <typename T>
+CLI::Option* add_choice(CLI::App& app, const char* name, T& into, std::map<std::string, T> choices,
+                        const char* what) {
+  std::vector<std::string> names;
+  for (const auto& choice : choices) names.push_back(choice.first);
+  const auto choose = [&into, choices = std::move(choices)](const std::string& text) {
+    into = choices.at(text);
+  };
+  return app.add_option_function<std::string>(name, choose, what)
+      ->type_name("FORMAT")
+      ->check(CLI::IsMember(std::move(names)).description(""));
+}
+
 }  // namespace
 
 void add_model_argument(CLI::App& app, std::string& model) {
@@ -96,21 +111,16 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->type_name("N")
       ->check(CLI::Range(0, 65536).description(""))
       ->group(memory);
-  app.add_option("--kv", options.kv, "format of the KV cache: f32, f16, bf16, int8; by default f16")
-      ->type_name("FORMAT")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, KvFormat>{{"f32", KvFormat::kF32},
-                                                                          {"f16", KvFormat::kF16},
-                                                                          {"bf16", KvFormat::kBF16},
-                                                                          {"int8", KvFormat::kInt8}})
-                      .description(""))
+  add_choice(app, "--kv", options.kv,
+             {{"f32", KvFormat::kF32},
+              {"f16", KvFormat::kF16},
+              {"bf16", KvFormat::kBF16},
+              {"int8", KvFormat::kInt8}},
+             "format of the KV cache: f32, f16, bf16, int8; by default f16")
       ->group(memory);
-  app.add_option("--activations", options.activations,
-                 "what quantised weights are multiplied with: int8 (default), or f32")
-      ->type_name("FORMAT")
-      ->transform(
-          CLI::CheckedTransformer(std::map<std::string, ActivationFormat>{
-                                      {"int8", ActivationFormat::kDefault}, {"f32", ActivationFormat::kF32}})
-              .description(""))
+  add_choice(app, "--activations", options.activations,
+             {{"int8", ActivationFormat::kDefault}, {"f32", ActivationFormat::kF32}},
+             "what quantised weights are multiplied with: int8 (default), or f32")
       ->group(memory);
   app.add_option("--io", options.io, "how weights are read: auto, direct, buffered")
       ->type_name("MODE")

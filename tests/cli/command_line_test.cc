@@ -58,7 +58,7 @@ TEST(CommandLine, UsageErrorsExitWithTwoAndSuggest) {
   expect_refused({"run", "demo", "hi", "--ram", "lots"}, 2, "--ram");
   expect_refused({"run", "demo", "hi", "--ram", "-5"}, 2, "--ram");
   expect_refused({"run", "demo", "hi", "--weights", "0%"}, 2, "--weights");
-  expect_refused({"run", "demo", "hi", "--kv", "f8"}, 2, "--kv");
+  expect_refused({"run", "demo", "hi", "--kv", "f8"}, 2, "not in {bf16,f16,f32,int8}");
   expect_refused({"run", "demo", "hi", "--temp", "hot"}, 2, "--temp");
   expect_refused({"run", "demo", "hi", "-n", "1x"}, 2, "--max-tokens");
   expect_refused({"run", "demo", "hi", "--top-p", "2"}, 2, "--top-p");
