@@ -2,11 +2,12 @@
 
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "compress/vocabulary_json.h"
+#include "compress/vocabulary_spm.h"
 #include "platform/file.h"
 #include "text/pretokenizer.h"
 #include "text/tokenizer.h"
@@ -15,10 +16,7 @@ namespace sluice {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
 constexpr uint64_t kMaxTextBytes = uint64_t{256} << 20;
-enum TokenType : int64_t { kNormal = 1, kControl = 3, kUser = 4, kUnused = 5 };
 
 std::optional<std::string> read_if_there(const fs::path& path) {
   std::error_code ignored;
@@ -91,23 +89,10 @@ class JsonVocabulary {
   }
 
  private:
-  [[noreturn]] void unsupported(const std::string& why) const {
-    throw_error(ErrorKind::kUnsupported,
-                "%s: this tokenizer cannot be put into a GGUF file: %s; write a Hugging Face directory, or "
-                "compress a copy without tokenizer files",
-                where_.c_str(), printable(why).c_str());
-  }
+  [[noreturn]] void unsupported(const std::string& why) const { throw_not_for_gguf(where_, why); }
 
   std::string text(const Json& object, const char* key, const char* otherwise) const {
-    const auto found = object.find(key);
-    if (found == object.end() || found->is_null()) return otherwise;
-    if (!found->is_string()) unsupported(std::string("field ") + key + " is not a string");
-    return found->get<std::string>();
-  }
-
-  bool flag(const Json& object, const char* key, bool otherwise) const {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_boolean() ? found->get<bool>() : otherwise;
+    return json_text(object, key, otherwise, where_);
   }
 
   void read_step(const Json& step, int depth) {
@@ -119,12 +104,12 @@ class JsonVocabulary {
       for (const Json& inner : *steps) read_step(inner, depth + 1);
     } else if (type == "Split") {
       read_split(step);
-    } else if (type == "Digits" && flag(step, "individual_digits", false)) {
+    } else if (type == "Digits" && json_flag(step, "individual_digits", false)) {
       patterns_.emplace_back("\\p{N}");
     } else if (type == "ByteLevel") {
       byte_level_ = true;
-      if (flag(step, "add_prefix_space", true)) unsupported("it puts a space before the text");
-      if (flag(step, "use_regex", true)) patterns_.emplace_back(gpt2_pattern());
+      if (json_flag(step, "add_prefix_space", true)) unsupported("it puts a space before the text");
+      if (json_flag(step, "use_regex", true)) patterns_.emplace_back(gpt2_pattern());
     } else {
       unsupported("its pre-tokenizer has a step " + type);
     }
@@ -134,25 +119,18 @@ class JsonVocabulary {
   void read_split(const Json& step) {
     const auto pattern = step.find("pattern");
     const std::string behavior = text(step, "behavior", "Isolated");
-    const bool inverted = flag(step, "invert", false);
+    const bool inverted = json_flag(step, "invert", false);
     const bool isolates = behavior == "Isolated" || (behavior == "Removed" && inverted);
     if (!isolates || pattern == step.end() || !pattern->is_object() || !pattern->contains("Regex"))
       unsupported("its pre-tokenizer splits in a way that has no name");
     patterns_.push_back(text(*pattern, "Regex", ""));
   }
 
-  // "left right", which newer files spell ["left", "right"].
   std::vector<std::string> merges() const {
     std::vector<std::string> out;
     const auto list = model_->find("merges");
     if (list == model_->end() || !list->is_array()) unsupported("it has no merges");
-    for (const Json& merge : *list) {
-      const bool is_pair =
-          merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
-      if (!is_pair && !merge.is_string()) unsupported("a merge is malformed");
-      out.push_back(is_pair ? merge[0].get<std::string>() + " " + merge[1].get<std::string>()
-                            : merge.get<std::string>());
-    }
+    for (const Json& merge : *list) out.push_back(json_merge(merge, where_));
     return out;
   }
 
@@ -194,33 +172,15 @@ void add_ids(GgufWriter& writer, const Tokenizer& tokenizer) {
     break;
   }
   writer.add("tokenizer.ggml.add_bos_token", GgufType::kBool, tokenizer.adds_bos());
+  const std::vector<int32_t> around = tokenizer.encode("");  // what a text is put between
+  const bool adds_eos = around.size() > (tokenizer.adds_bos() ? 1U : 0U) && around.back() == tokenizer.eos();
+  writer.add("tokenizer.ggml.add_eos_token", GgufType::kBool, adds_eos);
 }
 
 // ---- GGUF to tokenizer.json
 
 Json split_step(std::string_view pattern) {
   return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-}
-
-Json added_token(size_t id, const std::string& content, bool special) {
-  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
-          {"rstrip", false}, {"normalized", false}, {"special", special}};
-}
-
-// BOS before the text, where the model wants that.
-Json post_processor(const std::string* bos, int64_t bos_id) {
-  const Json byte_level = {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
-  if (!bos) return byte_level;
-  const auto item = [](const char* kind, const std::string& id, int type) {
-    return Json{{kind, {{"id", id}, {"type_id", type}}}};
-  };
-  return {{"type", "TemplateProcessing"},
-          {"single", Json::array({item("SpecialToken", *bos, 0), item("Sequence", "A", 0)})},
-          {"pair", Json::array({item("SpecialToken", *bos, 0), item("Sequence", "A", 0),
-                                item("SpecialToken", *bos, 1), item("Sequence", "B", 1)})},
-          {"special_tokens",
-           {{*bos, {{"id", *bos}, {"ids", Json::array({bos_id})}, {"tokens", Json::array({*bos})}}}}}};
 }
 
 Json tokenizer_json(const GgufVocabulary& v, bool ignores_merges, bool adds_bos) {
@@ -240,14 +200,15 @@ Json tokenizer_json(const GgufVocabulary& v, bool ignores_merges, bool adds_bos)
   const Json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
   steps.push_back(byte_level);
-  const std::string* bos = adds_bos && v.bos ? &v.tokens[static_cast<size_t>(*v.bos)] : nullptr;
+  std::optional<NamedToken> bos;
+  if (adds_bos && v.bos) bos = {v.tokens[static_cast<size_t>(*v.bos)], *v.bos};
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},
           {"added_tokens", added},
           {"normalizer", nullptr},
           {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", steps}}},
-          {"post_processor", post_processor(bos, v.bos.value_or(0))},
+          {"post_processor", bos ? template_processing(bos, {}) : byte_level},
           {"decoder", byte_level},
           {"model",
            {{"type", "BPE"},
@@ -262,6 +223,17 @@ Json tokenizer_json(const GgufVocabulary& v, bool ignores_merges, bool adds_bos)
             {"merges", merges}}}};
 }
 
+std::string text_of(const Json& json, const std::string& where) {
+  try {
+    return json.dump(1);
+  } catch (const Json::exception&) {
+    throw_error(ErrorKind::kUnsupported,
+                "%s: this tokenizer cannot be put into tokenizer.json: a token or the template is not UTF-8; "
+                "write a .gguf",
+                where.c_str());
+  }
+}
+
 }  // namespace
 
 void add_gguf_vocabulary(GgufWriter& writer, const Checkpoint& source, int64_t n_tokens) {
@@ -269,24 +241,30 @@ void add_gguf_vocabulary(GgufWriter& writer, const Checkpoint& source, int64_t n
   const std::string config = read_if_there(directory / "tokenizer_config.json").value_or(std::string());
   if (const auto text = template_of(directory, config))
     writer.add("tokenizer.chat_template", GgufType::kString, *text);
-  const std::string path = (directory / "tokenizer.json").string();
-  const auto text = read_if_there(path);
-  if (!text) {
-    for (const char* other : {"tokenizer.model", "vocab.json", "tekken.json"}) {
-      if (!fs::exists(directory / other)) continue;
-      throw_error(ErrorKind::kUnsupported,
-                  "%s: this tokenizer cannot be put into a GGUF file, only tokenizer.json can; write a "
-                  "Hugging Face directory",
-                  (directory / other).c_str());
+  const std::string json_path = (directory / "tokenizer.json").string();
+  if (const auto text = read_if_there(json_path)) {
+    const auto tokenizer = load_tokenizer_directory(directory.string());
+    const Json json = parse_object(*text, json_path);
+    if (is_spm_json(json)) {
+      add_spm_json(writer, json, *tokenizer, n_tokens, json_path);
+    } else {
+      const JsonVocabulary vocabulary(json, json_path);
+      writer.add("tokenizer.ggml.model", GgufType::kString, std::string("gpt2"));
+      writer.add("tokenizer.ggml.pre", GgufType::kString, vocabulary.pre_name());
+      vocabulary.add_tokens(writer, n_tokens);
     }
-    return;
+    return add_ids(writer, *tokenizer);
   }
-  const Json json = parse_object(*text, path);
-  const JsonVocabulary vocabulary(json, path);
-  writer.add("tokenizer.ggml.model", GgufType::kString, std::string("gpt2"));
-  writer.add("tokenizer.ggml.pre", GgufType::kString, vocabulary.pre_name());
-  vocabulary.add_tokens(writer, n_tokens);
-  add_ids(writer, *load_tokenizer_directory(directory.string()));
+  const std::string model_path = (directory / "tokenizer.model").string();
+  if (const auto bytes = read_if_there(model_path)) {
+    const auto tokenizer = load_tokenizer_directory(directory.string());
+    add_spm_model(writer, *bytes, *tokenizer, n_tokens, model_path);
+    return add_ids(writer, *tokenizer);
+  }
+  for (const char* other : {"vocab.json", "tekken.json"}) {
+    if (fs::exists(directory / other))
+      throw_not_for_gguf((directory / other).string(), "only tokenizer.json and tokenizer.model can");
+  }
 }
 
 std::optional<HfVocabulary> hf_vocabulary(const Checkpoint& source) {
@@ -294,32 +272,35 @@ std::optional<HfVocabulary> hf_vocabulary(const Checkpoint& source) {
   const std::string* model = metadata.string("tokenizer.ggml.model");
   if (!model || *model == "none") return std::nullopt;
   const GgufVocabulary v = gguf_vocabulary(metadata, source.path());
-  if (v.model != "gpt2") {
-    throw_error(
-        ErrorKind::kUnsupported,
-        "%s: a tokenizer of kind %s cannot be put into tokenizer.json, only byte-level BPE can; write "
-        "a .gguf",
-        source.path().c_str(), printable(v.model).c_str());
+  if (v.model != "gpt2" && v.model != "llama") {
+    throw_error(ErrorKind::kUnsupported,
+                "%s: a tokenizer of kind %s cannot be put into tokenizer.json, only BPE can; write a .gguf",
+                source.path().c_str(), printable(v.model).c_str());
   }
   const auto tokenizer = load_tokenizer_gguf(v, source.path());  // checks ids and sizes
-  PreTokenizer unused;
-  const bool ignores_merges =
-      add_named_pretokenizer(v.pre.empty() ? "default" : v.pre, &unused)->ignores_merges;
-
   HfVocabulary out;
-  out.tokenizer_json = tokenizer_json(v, ignores_merges, tokenizer->adds_bos()).dump(1);
+  if (v.model == "llama") {
+    out.tokenizer_json = text_of(spm_tokenizer_json(v, *tokenizer, source.path()), source.path());
+  } else {
+    PreTokenizer unused;
+    const bool ignores_merges =
+        add_named_pretokenizer(v.pre.empty() ? "default" : v.pre, &unused)->ignores_merges;
+    out.tokenizer_json = text_of(tokenizer_json(v, ignores_merges, tokenizer->adds_bos()), source.path());
+  }
   Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
   config["add_bos_token"] = tokenizer->adds_bos();
   const auto name = [&](const char* key, const std::optional<int32_t>& id) {
     if (id && static_cast<size_t>(*id) < v.tokens.size()) config[key] = v.tokens[static_cast<size_t>(*id)];
   };
-  name("bos_token", v.bos);
-  name("eos_token", v.eos);
-  name("pad_token", v.pad);
+  if (v.add_eos) config["add_eos_token"] = *v.add_eos;
+  name("bos_token", tokenizer->bos());
+  name("eos_token", tokenizer->eos());
+  name("pad_token", tokenizer->pad());
+  name("unk_token", tokenizer->unk());
   if (const std::string* text = metadata.string("tokenizer.chat_template")) config["chat_template"] = *text;
-  out.tokenizer_config_json = config.dump(1);
-  if (v.bos) out.bos = *v.bos;
-  if (v.eos) out.eos = *v.eos;
+  out.tokenizer_config_json = text_of(config, source.path());
+  if (tokenizer->bos()) out.bos = *tokenizer->bos();
+  if (tokenizer->eos()) out.eos = *tokenizer->eos();
   return out;
 }
 

@@ -1,5 +1,5 @@
-// Byte-level BPE vocabularies from one family's words into the other's: tokenizer.json and
-// tokenizer_config.json, and tokenizer.ggml.* of GGUF files.
+// Vocabularies from one family's words into the other's: tokenizer.json (or tokenizer.model) and
+// tokenizer_config.json, and tokenizer.ggml.* of GGUF files. Byte-level BPE, and SentencePiece's BPE.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ struct HfVocabulary {
   std::optional<int64_t> bos, eos;  // for config.json
 };
 
-// nullopt if the GGUF file has no tokenizer. Error(kUnsupported) for any but byte-level BPE.
+// nullopt if the GGUF file has no tokenizer. Error(kUnsupported) that names what tokenizer.json cannot
+// express.
 std::optional<HfVocabulary> hf_vocabulary(const Checkpoint& source);
 
 }  // namespace sluice

@@ -142,6 +142,10 @@ std::shared_ptr<const Tokenizer> load_tokenizer_gguf(const GgufMetadata& metadat
 std::shared_ptr<const Tokenizer> load_sentencepiece(std::string_view bytes,
                                                     const std::string& where = "tokenizer.model");
 
+// The same model in GGUF's words: "llama" or "t5". kUnsupported for a model that keeps blanks as they are,
+// and for a rank file under its name.
+GgufVocabulary sentencepiece_vocabulary(std::string_view bytes, const std::string& where = "tokenizer.model");
+
 // A tiktoken rank file: lines of "<base64 bytes> <rank>". `pattern` is the name of a pre-tokenizer
 // ("cl100k", "o200k", "gpt-2", "llama-bpe"...); `specials` are control tokens by name.
 std::shared_ptr<const Tokenizer> load_tiktoken(std::string_view bytes, std::string_view pattern,

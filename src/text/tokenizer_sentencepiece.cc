@@ -153,9 +153,8 @@ void read_normalizer_spec(std::string_view message, const std::string& where, Sp
   }
 }
 
-}  // namespace
-
-std::unique_ptr<TokenizerParts> make_sentencepiece_parts(std::string_view bytes, const std::string& where) {
+// Refers to `bytes`.
+SpmModel read_model(std::string_view bytes, const std::string& where) {
   SpmModel model;
   model.unigram = true;  // the defaults of the format
   model.collapse_blanks = true;
@@ -168,7 +167,40 @@ std::unique_ptr<TokenizerParts> make_sentencepiece_parts(std::string_view bytes,
     if (reader.is(3, Wire::kBytes)) read_normalizer_spec(reader.bytes, where, &model);
   }
   model.add_bos = true;
-  return make_spm_parts(model, where);
+  return model;
+}
+
+}  // namespace
+
+std::unique_ptr<TokenizerParts> make_sentencepiece_parts(std::string_view bytes, const std::string& where) {
+  return make_spm_parts(read_model(bytes, where), where);
+}
+
+GgufVocabulary sentencepiece_vocabulary(std::string_view bytes, const std::string& where) {
+  if (looks_like_rank_file(bytes)) {
+    throw_error(ErrorKind::kUnsupported,
+                "%s: a tiktoken rank file, not SentencePiece's; use a checkpoint with tokenizer.json",
+                where.c_str());
+  }
+  const SpmModel model = read_model(bytes, where);
+  if (!model.escape_blanks)
+    throw_error(ErrorKind::kUnsupported, "%s: without escape_whitespaces GGUF has no name for it",
+                where.c_str());
+  GgufVocabulary v;
+  v.model = model.unigram ? "t5" : "llama";
+  v.tokens.assign(model.pieces.begin(), model.pieces.end());
+  v.scores = model.scores;
+  for (const TokenKind kind : model.kinds) v.types.push_back(static_cast<int32_t>(kind));
+  v.charsmap = model.charsmap;
+  v.bos = model.bos;
+  v.eos = model.eos;
+  v.pad = model.pad;
+  v.unk = model.unk;
+  v.add_bos = model.add_bos;
+  v.add_eos = model.add_eos;
+  v.add_space_prefix = model.space_prefix != PrependScheme::kNever;
+  v.remove_extra_whitespaces = model.collapse_blanks;
+  return v;
 }
 
 std::shared_ptr<const Tokenizer> load_sentencepiece(std::string_view bytes, const std::string& where) {

@@ -38,13 +38,11 @@ class Compress : public testing::Test {
 
   std::string path(const std::string& name) const { return (directory_ / name).string(); }
 
-  // A forged model without a tokenizer, which would not pass between the families.
   std::string forged(const std::string& shape, Encoding encoding, const std::string& name) const {
     ForgeOptions options{.shape = shape, .encoding = encoding, .out = path(name)};
     const bool gguf = fs::path(name).extension() == ".gguf";
     options.family = gguf ? CheckpointFamily::kGguf : CheckpointFamily::kHuggingFace;
     forge(options);
-    if (!gguf) fs::remove(path(name) + "/tokenizer.json");
     return options.out;
   }
 
@@ -329,6 +327,144 @@ TEST_F(Compress, TextSurvivesTheFamilies) {
   }
 }
 
+// Texts of many scripts with the ids that llama.cpp gives them, and long ones.
+struct SpmSamples {
+  std::vector<std::string> texts;
+  size_t n_published = 0;  // the first of them have published ids,
+  std::string ids;         // a line each
+
+  SpmSamples() {
+    const std::string base = shared_path("data/tokenizers/ggml-vocab/ggml-vocab-llama-spm.gguf");
+    const std::string separator = "\n__ggml_vocab_test__\n", all = read_file(base + ".inp");
+    for (size_t begin = 0; begin < all.size();) {
+      const size_t end = std::min(all.find(separator, begin), all.size());
+      texts.push_back(all.substr(begin, end - begin));
+      begin = end + separator.size();
+    }
+    ids = read_file(base + ".out");
+    n_published = texts.size();
+    for (const char* name : {"code", "novels", "math"})
+      texts.push_back(read_file(shared_path(std::string("demo-model/eval/") + name + ".valid.txt")));
+    texts.push_back(read_file(shared_path("data/tokenizers/gpt2/german.txt")));
+    for (size_t n = 1; n < 40; ++n) {
+      texts.push_back(std::string(n, ' ') + "x");
+      texts.push_back(std::string(n, 'a') + std::string(n, '\n'));
+    }
+    texts.push_back("<s>[INST] not control </s> <unk> <0x0A> \xff\xc3 \U0001F600");
+  }
+
+  std::vector<std::vector<int32_t>> encode(const Tokenizer& tokenizer) const {
+    std::vector<std::vector<int32_t>> out;
+    for (const std::string& text : texts) out.push_back(tokenizer.encode(text));
+    return out;
+  }
+};
+
+TEST_F(Compress, SentencePieceSurvivesTheFamilies) {
+  SLUICE_REQUIRE_SHARED();
+  const SpmSamples samples;
+  ASSERT_GT(samples.texts.size(), 120u);
+  for (const auto& [file, vocab] : {std::pair{"llama2/tokenizer.model", 32000},
+                                    {"mistral/tokenizer.model.v1", 32000},
+                                    {"mistral/mistral_instruct_tokenizer_240323.model.v3", 32768}}) {
+    SCOPED_TRACE(file);
+    for (const char* name : {"source", "a.gguf", "hf", "b.gguf", "hf2"}) fs::remove_all(path(name));
+    json config = json::parse(forge_config("llama-tiny").dump());
+    config["vocab_size"] = vocab;
+    config["hidden_size"] = 64;
+    config["intermediate_size"] = 64;
+    const std::string source = forged(shape_file(config), Encoding::kBF16, "source");
+    fs::remove(source + "/tokenizer.json");
+    fs::copy_file(shared_path(std::string("data/tokenizers/") + file), source + "/tokenizer.model");
+    const auto original = load_text_assets(source).tokenizer;
+    const auto ids = samples.encode(*original);
+    make(source, Encoding::kBF16, "a.gguf");
+    make(path("a.gguf"), Encoding::kBF16, "hf");
+    make(path("hf"), Encoding::kBF16, "b.gguf");
+    make(path("b.gguf"), Encoding::kBF16, "hf2");
+    EXPECT_TRUE(fs::exists(path("hf/tokenizer.json")));
+    EXPECT_EQ(read_file(path("hf/tokenizer.json")), read_file(path("hf2/tokenizer.json")));
+    for (const char* name : {"a.gguf", "hf", "b.gguf"}) {
+      SCOPED_TRACE(name);
+      const auto tokenizer = load_text_assets(path(name)).tokenizer;
+      ASSERT_NE(tokenizer, nullptr);
+      const auto crossed = samples.encode(*tokenizer);
+      for (size_t i = 0; i < ids.size(); ++i)
+        ASSERT_EQ(crossed[i], ids[i]) << samples.texts[i].substr(0, 200);
+      EXPECT_EQ(tokenizer->bos(), original->bos());
+      EXPECT_EQ(tokenizer->eos(), original->eos());
+      EXPECT_EQ(tokenizer->unk(), original->unk());
+      EXPECT_EQ(tokenizer->adds_bos(), original->adds_bos());
+      EXPECT_EQ(tokenizer->end_ids(), original->end_ids());
+      for (int32_t id = 0; id < vocab; ++id) {
+        ASSERT_EQ(tokenizer->token_bytes(id), original->token_bytes(id)) << id;
+        ASSERT_EQ(tokenizer->is_special(id), original->is_special(id)) << id;
+      }
+      EXPECT_EQ(tokenizer->decode(ids[0]), original->decode(ids[0]));
+      // Control tokens in the text, with text right behind them.
+      EncodeOptions options;
+      options.parse_special = true;
+      const std::string turn = "<s>[INST] Who are you? [/INST] I am.</s>";
+      EXPECT_EQ(load_text_assets(path("hf")).tokenizer->encode(turn, options),
+                load_text_assets(path("a.gguf")).tokenizer->encode(turn, options));
+    }
+    if (std::string(file).starts_with("llama2")) {  // also what others say that the ids are
+      std::string lines;
+      for (size_t i = 0; i < samples.n_published; ++i) {
+        for (size_t k = 1; k < ids[i].size(); ++k) lines += " " + std::to_string(ids[i][k]);
+        lines += "\n";
+      }
+      EXPECT_EQ(lines, samples.ids);
+    }
+  }
+  fs::remove_all(path("source"));
+  const std::string ranks = forged("llama-tiny", Encoding::kBF16, "source");
+  fs::remove(ranks + "/tokenizer.json");
+  fs::copy_file(shared_path("data/tokenizers/llama3/tokenizer.model"), ranks + "/tokenizer.model");
+  const Error error = refusal({.model = ranks, .out = path("x.gguf"), .encoding = Encoding::kBF16});
+  EXPECT_EQ(error.kind(), ErrorKind::kUnsupported) << error.what();
+}
+
+// Merges that scores cannot say, and scores that merges cannot say.
+TEST_F(Compress, WhatSentencePieceCannotCrossIsRefusedByName) {
+  const std::string source = forged("llama-tiny", Encoding::kBF16, "source");
+  const std::string file = source + "/tokenizer.json";
+  const json good =
+      json::parse(R"({"normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+    "model": {"type": "BPE", "byte_fallback": true, "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5},
+    "merges": ["a b", "b c", "ab c", "a bc"]}})");
+  const auto refused = [&](const char* pointer, const json& value) {
+    json bad = good;
+    bad[json::json_pointer(pointer)] = value;
+    std::ofstream(file) << bad;
+    const Error error = refusal({.model = source, .out = path("x.gguf"), .encoding = Encoding::kBF16});
+    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+    return std::string(error.what());
+  };
+  EXPECT_NE(refused("/model/merges", {"a b", "b c", "ab c"}).find("leave out 'a' + 'bc'"), std::string::npos);
+  const json two = json::parse(R"({"type": "BPE", "byte_fallback": true,
+    "vocab": {"a": 0, "b": 1, "c": 2, "d": 3, "ab": 4, "bc": 5, "cd": 6, "abc": 7, "bcd": 8},
+    "merges": ["ab c", "bc d", "a bc", "b cd", "a b", "b c", "c d"]})");
+  EXPECT_NE(refused("/model", two).find("only one format knows"), std::string::npos);
+  EXPECT_NE(refused("/model/merges", {"a bc", "a b", "ab c", "b c"}).find("stand among others"),
+            std::string::npos);
+  EXPECT_NE(
+      refused("/added_tokens", {{{"id", 3}, {"content", "ab"}, {"special", false}}}).find("plain tokens"),
+      std::string::npos);
+  EXPECT_NE(refused("/normalizer", {{"type", "NFKC"}}).find("NFKC"), std::string::npos);
+  EXPECT_NE(refused("/normalizer", nullptr).find("U+2581"), std::string::npos);
+  EXPECT_NE(refused("/pre_tokenizer", {{"type", "Metaspace"}, {"split", true}}).find("pre-tokenizer"),
+            std::string::npos);
+  json huge = good["model"];
+  huge["vocab"][std::string(5000, 'a')] = 6;
+  EXPECT_NE(refused("/model", huge).find("5000 bytes"), std::string::npos);
+  std::ofstream(file) << good;
+  make(source, Encoding::kBF16, "good.gguf");
+  EXPECT_EQ(
+      load_text_assets(path("good.gguf")).tokenizer->encode("abcab", {EncodeOptions::AddSpecial::kNever}),
+      (std::vector<int32_t>{5, 3}));
+}
+
 TEST_F(Compress, GgufToGguf) {
   const std::string source = forged("moe-tiny", Encoding::kQ4_K, "source.gguf");
   const CompressResult q8 = make(source, Encoding::kQ8_0, "q8.gguf");
@@ -404,7 +540,6 @@ TEST_F(Compress, ValuesThatAreNoNumbersAreNamed) {
 
 TEST_F(Compress, WhatCannotBeIsRefused) {
   const std::string dense = forged("llama-tiny", Encoding::kBF16, "dense");
-  const std::string spm = forged("llama-tiny", Encoding::kQ4_0, "spm.gguf");
   const auto kind = [&](CompressOptions options) { return refusal(std::move(options)).kind(); };
   EXPECT_EQ(kind({.model = dense, .out = path("x.gguf"), .encoding = Encoding::kAffine4}),
             ErrorKind::kInvalid);
@@ -416,7 +551,6 @@ TEST_F(Compress, WhatCannotBeIsRefused) {
   EXPECT_EQ(kind({.model = dense, .out = path("dense")}), ErrorKind::kInvalid);
   EXPECT_EQ(kind({.model = path("nothing"), .out = path("x")}), ErrorKind::kNotFound);
   EXPECT_EQ(kind({.model = dense, .out = path("no/such/place")}), ErrorKind::kNotFound);
-  EXPECT_EQ(kind({.model = spm, .out = path("x")}), ErrorKind::kUnsupported);  // its tokenizer
 }
 
 // ---- forged routers, seen in a running model
