@@ -52,6 +52,15 @@ struct OperatorStats {
   uint64_t bytes = 0;  // of weights and KV cache that it had to read
 };
 
+// How well a predictor of experts did: of those that it put first, how many the next router chose.
+struct PredictorStats {
+  std::string name;
+  uint64_t n_predicted = 0, n_right = 0;
+  double accuracy() const {
+    return n_predicted ? static_cast<double>(n_right) / static_cast<double>(n_predicted) : 0;
+  }
+};
+
 struct EngineStats {
   // memory, bytes
   uint64_t budget_bytes = 0;                             // --ram as it was understood
@@ -63,9 +72,15 @@ struct EngineStats {
   double stall_seconds = 0;  // the computation waited for weights
   // expert cache
   uint64_t hits = 0, misses = 0, evictions = 0, wasted_bytes = 0;
+  // prefetching of experts
+  uint64_t prefetched_bytes = 0, useful_prefetched_bytes = 0;
+  uint64_t prefetch_passes_on = 0, prefetch_passes_off = 0;  // of "auto": decode passes with and without
+  std::vector<PredictorStats> predictors;
   double hit_rate() const {
     return hits + misses ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
   }
+  std::string lossy;             // what lossy routing does; empty: the output is exact
+  uint64_t dropped_experts = 0;  // that it has left out
   // work
   uint64_t prefill_tokens = 0, decode_tokens = 0;
   double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
@@ -148,6 +163,9 @@ class Engine {
   // throws, no session has lost tokens: those that had not been advanced can be stepped again, one whose
   // sampling or sink failed is cancelled.
   size_t step(std::span<Session* const> sessions);
+
+  // Replaces EngineOptions::lossy. Error(kInvalid). From the next step() on; needs load().
+  void set_lossy(const std::vector<std::string>& modes);
 
   // Called for every token and MoE layer with the chosen experts in router order and their weights. Empty:
   // off.

@@ -1,5 +1,5 @@
 // What a caller may choose. Everything here picks resources or sampling; nothing changes what the model
-// computes but `activations` and `kv`, which name documented formats.
+// computes but `activations` and `kv`, which name documented formats, and `lossy`.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,13 @@ struct EngineOptions {
   ActivationFormat activations = ActivationFormat::kDefault;
   std::string io = "auto";  // "auto", "direct", "buffered"
   std::string cache_policy = "lru";
+  // Which experts are read before they are asked for: "off"; "auto", what the next router says of the present
+  // state, as long as that saves time; or always what one predictor says: "router", "linear", "shadow",
+  // "cooccurrence", "previous", "frequency"; "study" reads none and counts how often each would be right.
+  std::string prefetch = "auto";
+  // The one thing here that changes results: "topk:T", "bias:B", "skip" leave out or replace experts. Empty:
+  // exact.
+  std::vector<std::string> lossy;
   std::string isa;  // instruction set of the kernels; empty: the best of this CPU
 };
 

@@ -118,6 +118,7 @@ Sample Workload::run(const BenchTest& test, int64_t n_sequences) {
   engine_.set_route_sink(
       [&](int64_t layer, int64_t, std::span<const int32_t> experts, std::span<const float>) {
         for (const int32_t expert : experts) {
+          if (expert < 0) continue;  // left out by lossy routing
           uint64_t& last = touched[static_cast<size_t>(layer) * n_experts + static_cast<size_t>(expert)];
           if (last == sample.n_steps + 1) continue;
           last = sample.n_steps + 1;

@@ -132,6 +132,23 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->check(CLI::IsMember({"lru", "clock"}).description(""))
       ->capture_default_str()
       ->group(memory);
+  app.add_option("--prefetch", options.prefetch,
+                 "experts to read before they are asked for: auto (if it pays), off, study (none, but count "
+                 "how often each predictor is right), or what one predictor says: router, linear, shadow, "
+                 "cooccurrence, previous, frequency")
+      ->type_name("MODE")
+      ->check(CLI::IsMember({"auto", "off", "study", "router", "linear", "shadow", "cooccurrence", "previous",
+                             "frequency"})
+                  .description(""))
+      ->capture_default_str()
+      ->group(memory);
+  app.add_option("--lossy", options.lossy,
+                 "give up exactness: topk:T leaves out experts that weigh less than T of a token's first, "
+                 "bias:B prefers experts in memory by B of the logits' range, skip leaves out those on disk; "
+                 "`sluice perplexity` with the same flags measures the cost")
+      ->type_name("MODE")
+      ->allow_extra_args(false)
+      ->group(memory);
   app.add_option("--isa", options.isa, "instruction set of the kernels; by default the best of this CPU")
       ->type_name("NAME")
       ->group(memory);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/error.h"
 #include "cli/command_line.h"
@@ -15,6 +16,7 @@
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
 #include "cli/report.h"
+#include "cli/score.h"
 #include "cli/verbs.h"
 
 namespace sluice {
@@ -29,21 +31,6 @@ struct PerplexityOptions {
   int64_t max_tokens = -1;
   bool json = false;
 };
-
-struct Score {
-  double nll = 0;  // nats
-  int64_t tokens = 0;
-  double mean() const { return tokens > 0 ? nll / static_cast<double>(tokens) : 0; }
-};
-
-// -log of the softmax at `target`, in double.
-double negative_log_likelihood(std::span<const float> logits, int32_t target) {
-  double best = logits[0];
-  for (const float x : logits) best = std::max(best, static_cast<double>(x));
-  double sum = 0;
-  for (const float x : logits) sum += std::exp(static_cast<double>(x) - best);
-  return best + std::log(sum) - static_cast<double>(logits[static_cast<size_t>(target)]);
-}
 
 std::string_view strip(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n\v\f";
@@ -94,22 +81,6 @@ Sequences windows(const PerplexityOptions& options, const Engine& engine, std::s
   return sequences;
 }
 
-// One sequence, read from the start; nothing if interrupted.
-Score score(Engine& engine, Session& session, const std::vector<int32_t>& ids) {
-  Score result;
-  session.truncate(0);
-  session.set_logits_sink([&](int64_t position, std::span<const float> logits) {
-    result.nll += negative_log_likelihood(logits, ids[static_cast<size_t>(position) + 1]);
-    ++result.tokens;
-  });
-  GenerateOptions generate;
-  generate.max_tokens = 0;
-  session.append(std::span(ids).first(ids.size() - 1), generate);
-  Session* const sessions[] = {&session};
-  while (!interrupted() && engine.step(sessions) > 0) continue;
-  return result;
-}
-
 int perplexity(PerplexityOptions options) {
   catch_interrupts();
   options.engine.logit_rows = 64;
@@ -122,31 +93,37 @@ int perplexity(PerplexityOptions options) {
   load_engine(*engine, engine->n_ctx());
 
   const std::unique_ptr<Session> session = engine->new_session();
-  Score total;
-  uint64_t n_done = 0;
+  double nats = 0;
+  size_t n_tokens = 0, n_done = 0;
   ProgressBar bar("scoring", "texts");
   for (const std::vector<int32_t>& ids : sequences) {
-    const Score one = score(*engine, *session, ids);
+    const std::vector<double> one = score(*engine, *session, ids);
     if (interrupted()) return kExitInterrupted;
-    total.nll += one.nll;
-    total.tokens += one.tokens;
+    nats = std::accumulate(one.begin(), one.end(), nats);
+    n_tokens += one.size();
     bar.update(++n_done, sequences.size());
   }
 
   const EngineStats stats = engine->stats();
+  const double mean = nats / static_cast<double>(n_tokens);
   if (options.json) {
     const nlohmann::ordered_json report = {
-        {"nll_per_token", total.mean()},
-        {"perplexity", std::exp(total.mean())},
-        {"tokens", total.tokens},
+        {"nll_per_token", mean},
+        {"perplexity", std::exp(mean)},
+        {"tokens", n_tokens},
+        {"exact", stats.lossy.empty()},
+        {"dropped_experts", stats.dropped_experts},
         {"sequences", sequences.size()},
         {"tok_s", per_second(stats.prefill_tokens, stats.prefill_seconds)}};
     write_stdout(report.dump(2) + "\n");
   } else {
-    write_stdout(format_string("%.4f nats per token, perplexity %.4f (%lld tokens in %zu %s, %.1f tok/s)\n",
-                               total.mean(), std::exp(total.mean()), static_cast<long long>(total.tokens),
-                               sequences.size(), options.split.empty() ? "windows" : "documents",
+    write_stdout(format_string("%.4f nats per token, perplexity %.4f (%zu tokens in %zu %s, %.1f tok/s)\n",
+                               mean, std::exp(mean), n_tokens, sequences.size(),
+                               options.split.empty() ? "windows" : "documents",
                                per_second(stats.prefill_tokens, stats.prefill_seconds)));
+    if (!stats.lossy.empty())
+      write_stdout(format_string("lossy (%s): %llu experts left out\n", stats.lossy.c_str(),
+                                 static_cast<unsigned long long>(stats.dropped_experts)));
   }
   return kExitOk;
 }
@@ -180,7 +157,8 @@ examples:
 
 With --split each document is stripped, begun with BOS and cut to --ctx tokens. Without, the text is read in
 windows of --ctx tokens side by side; the token after each window is its last target, and an incomplete
-window at the end is left out.)");
+window at the end is left out. What --lossy topk costs shows here as it is; skip and bias depend on what is in
+memory, so give them the budget of the run, and --chunk 1 for the cost while generating.)");
   return [options] { return perplexity(*options); };
 }
 

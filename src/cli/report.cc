@@ -30,7 +30,16 @@ nlohmann::ordered_json run_report(const Session& session, const EngineStats& sta
                       {"kv_bytes", stats.kv_bytes}};
   report["io"] = {{"bytes_read", stats.bytes_read}, {"reads", stats.reads}, {"stall_s", stats.stall_seconds}};
   report["cache"] = {{"hits", stats.hits}, {"misses", stats.misses}, {"hit_rate", stats.hit_rate()}};
-  report["exact"] = true;  // nothing lossy exists that could have been switched on
+  nlohmann::ordered_json predictors = nlohmann::ordered_json::array();
+  for (const PredictorStats& p : stats.predictors)
+    predictors.push_back({{"name", p.name}, {"predicted", p.n_predicted}, {"accuracy", p.accuracy()}});
+  report["prefetch"] = {
+      {"bytes", stats.prefetched_bytes},         {"useful_bytes", stats.useful_prefetched_bytes},
+      {"wasted_bytes", stats.wasted_bytes},      {"passes_on", stats.prefetch_passes_on},
+      {"passes_off", stats.prefetch_passes_off}, {"predictors", predictors}};
+  report["exact"] = stats.lossy.empty();
+  if (!stats.lossy.empty())
+    report["lossy"] = {{"how", stats.lossy}, {"dropped_experts", stats.dropped_experts}};
   return report;
 }
 
@@ -42,10 +51,20 @@ std::string stats_line(const Session& session, const EngineStats& stats) {
       per_second(stats.prefill_tokens, stats.prefill_seconds),
       format_seconds(session.first_token_seconds()).c_str(), format_seconds(stats.load_seconds).c_str());
   if (stats.hits + stats.misses > 0) line += format_string(" · %.0f %% expert hits", 100 * stats.hit_rate());
+  if (stats.prefetched_bytes > 0)
+    line += format_string(" · prefetched %s, %.0f %% of use", format_bytes(stats.prefetched_bytes).c_str(),
+                          100 * static_cast<double>(stats.useful_prefetched_bytes) /
+                              static_cast<double>(stats.prefetched_bytes));
+  for (const PredictorStats& p : stats.predictors)
+    if (stats.predictors.size() > 1 && p.n_predicted > 0)
+      line += format_string(" · %s %.1f %% right", p.name.c_str(), 100 * p.accuracy());
   if (stats.bytes_read > 0)
     line += format_string(" · read %s in %llu reads, waited %s", format_bytes(stats.bytes_read).c_str(),
                           static_cast<unsigned long long>(stats.reads),
                           format_seconds(stats.stall_seconds).c_str());
+  if (!stats.lossy.empty())
+    line += format_string(" · LOSSY (%s): %llu experts left out", stats.lossy.c_str(),
+                          static_cast<unsigned long long>(stats.dropped_experts));
   line += format_string(" · peak memory %s of %s", format_bytes(stats.peak_resident_bytes).c_str(),
                         format_bytes(stats.budget_bytes).c_str());
   return line;

@@ -7,6 +7,7 @@
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
+#include "cli/max_loss.h"
 #include "cli/model_flags.h"
 #include "cli/report.h"
 #include "cli/verbs.h"
@@ -17,6 +18,7 @@ namespace {
 struct RunOptions {
   EngineOptions engine;
   SamplingFlags sampling;
+  MaxLossFlags max_loss;
   std::string prompt;
   std::string system;
   std::string ids_file;
@@ -67,12 +69,20 @@ int64_t tokens_to_reserve(const Engine& engine, int64_t n_prompt, int64_t max_to
 
 int run(const RunOptions& options, const CLI::App& app) {
   catch_interrupts();
-  const std::unique_ptr<Engine> engine = open_engine(options.engine);
+  check_max_loss(options.max_loss);
+  EngineOptions engine_options = options.engine;
+  if (!options.max_loss.limit.empty()) engine_options.logit_rows = kLossLogitRows;
+  const std::unique_ptr<Engine> engine = open_engine(engine_options);
   const std::vector<int32_t> ids = prompt_ids(options, *engine, app);
   const GenerateOptions generate = generate_options(options.sampling, engine->default_sampler());
   engine->check(generate);
   const auto n_prompt = static_cast<int64_t>(ids.size());
-  load_engine(*engine, tokens_to_reserve(*engine, n_prompt, generate.max_tokens));
+  int64_t n_reserved = tokens_to_reserve(*engine, n_prompt, generate.max_tokens);
+  if (!options.max_loss.limit.empty())
+    n_reserved = std::max(n_reserved, std::min(kMostLossTokens, engine->n_ctx()));
+  load_engine(*engine, n_reserved);
+  if (const std::string chosen = apply_max_loss(options.max_loss, *engine); !chosen.empty())
+    write_stderr(chosen + "\n");
 
   const std::unique_ptr<Session> session = engine->new_session();
   session->append(ids, generate);
@@ -117,6 +127,7 @@ Action define_run(CLI::App& app) {
       ->type_name("IDS.json");
   app.add_flag("--json", options->json, "print one JSON object with text, tokens and statistics");
   app.add_flag("--stats", options->stats, "print the line of statistics also where it is not a terminal");
+  add_max_loss_flags(app, options->max_loss);
   add_sampling_flags(app, options->sampling);
   app.footer(kExamples);
   return [options, &app] { return run(*options, app); };

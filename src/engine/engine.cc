@@ -139,6 +139,9 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   model_options.store.io = io_choice(options.io);
   model_options.store.policy = options.cache_policy;
   make_cache_policy(options.cache_policy);  // refuses unknown names now rather than while loading
+  Prefetcher::check_mode(options.prefetch);
+  lossy = parse_lossy(options.lossy);
+  model_options.prefetch = options.prefetch;
   model_options.kv_type = kv_type(options.kv);
   model = std::make_unique<Model>(checkpoint, model_options);
   info = describe(*checkpoint, *model);
@@ -212,6 +215,7 @@ void Engine::Impl::load(int64_t reserve_tokens, const Progress& progress) {
   budget = std::make_unique<MemoryBudget>(plan.budget_bytes);
   model->set_max_batch_tokens(chunk);
   model->load(plan.weight_bytes, *budget, progress);
+  model->set_lossy(lossy);
   trim_malloc();
   loaded = true;
   load_seconds = monotonic_seconds() - start;
@@ -359,6 +363,15 @@ EngineStats Engine::stats() const {
   stats.misses = store.misses;
   stats.evictions = store.evictions;
   stats.wasted_bytes = store.wasted_bytes;
+  stats.prefetched_bytes = store.prefetched_bytes;
+  stats.useful_prefetched_bytes = store.useful_prefetched_bytes;
+  if (e.info.n_experts > 0) stats.lossy = e.lossy.describe();
+  stats.dropped_experts = e.model->n_dropped_experts();
+  const PrefetchReport prefetch = e.model->prefetch_report();
+  stats.prefetch_passes_on = prefetch.passes_on;
+  stats.prefetch_passes_off = prefetch.passes_off;
+  for (const PredictorScore& score : prefetch.predictors)
+    stats.predictors.push_back({score.name, score.n_predicted, score.n_right});
   stats.prefill_tokens = e.prefill_tokens;
   stats.decode_tokens = e.decode_tokens;
   stats.prefill_seconds = e.prefill_seconds;
@@ -385,6 +398,12 @@ std::unique_ptr<Session> Engine::new_session() {
 }
 
 size_t Engine::step(std::span<Session* const> sessions) { return impl_->step(sessions); }
+
+void Engine::set_lossy(const std::vector<std::string>& modes) {
+  SLUICE_CHECK(impl_->loaded);
+  impl_->lossy = parse_lossy(modes);
+  impl_->model->set_lossy(impl_->lossy);
+}
 
 void Engine::set_route_sink(RouteSink sink) {
   if (!sink) return impl_->model->set_route_observer({});

@@ -44,6 +44,7 @@ struct Engine::Impl {
   int64_t chunk = 0;                // rows of one pass
   int64_t logit_rows = 1;           // rows of one session that wants the logits of its prompt
   bool loaded = false;
+  LossyRouting lossy;
 
   size_t turn = 0;  // which session is first when not all fit a pass
   uint64_t prefill_tokens = 0, decode_tokens = 0;

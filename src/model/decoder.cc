@@ -13,18 +13,20 @@
 namespace sluice {
 
 Decoder::Decoder(const BoundModel& model, const Compute& compute, WeightStore& store, MemoryBudget& budget,
-                 int64_t max_batch_tokens)
+                 int64_t max_batch_tokens, const std::string& prefetch)
     : model_(model),
       budget_(budget),
       rope_(model.spec.rope),
       buffers_((budget.reserve(MemoryUse::kScratch, ActivationBuffers::bytes(model.spec, max_batch_tokens)),
                 model.spec),
                max_batch_tokens),
-      context_{.compute = compute, .store = &store, .profile = &profile_} {}
+      predictor_bytes_(Prefetcher::bytes(model.spec, prefetch)),
+      prefetcher_((budget.reserve(MemoryUse::kScratch, predictor_bytes_), model), compute, store, prefetch),
+      context_{.compute = compute, .store = &store, .profile = &profile_, .prefetcher = &prefetcher_} {}
 
 Decoder::~Decoder() {
-  budget_.release(MemoryUse::kScratch,
-                  ActivationBuffers::bytes(model_.spec, buffers_.max_tokens) + logits_.size());
+  budget_.release(MemoryUse::kScratch, ActivationBuffers::bytes(model_.spec, buffers_.max_tokens) +
+                                           predictor_bytes_ + logits_.size());
 }
 
 std::span<const float> Decoder::forward(std::span<const BatchItem> batch, const RouteObserver& observer) {
@@ -41,6 +43,8 @@ std::span<const float> Decoder::forward(std::span<const BatchItem> batch, const 
   }
   SLUICE_CHECK(n <= b.max_tokens, "batch of %lld rows", static_cast<long long>(n));
 
+  const uint64_t start = monotonic_ns();
+  prefetcher_.begin_pass(n);
   embed(batch);   // residual [n, hidden]
   rotate(spans);  // cosines, sines [n, rotary_dim / 2]
 
@@ -53,7 +57,7 @@ std::span<const float> Decoder::forward(std::span<const BatchItem> batch, const 
 
     norm(weights.ffn_norm, n);  // normed [n, hidden]
     if (spec.layers[static_cast<size_t>(l)].ffn == FfnKind::kMoe) {
-      ffn_moe(context_, spec, weights, b, routing_);  // projected [n, hidden]
+      ffn_moe(context_, spec, l, weights, b, routing_);  // projected [n, hidden]
       if (observer) observe(l, spans, observer);
     } else {
       ffn_dense(context_, spec, weights, b);  // projected [n, hidden]
@@ -63,6 +67,7 @@ std::span<const float> Decoder::forward(std::span<const BatchItem> batch, const 
 
   const std::span<const float> result = logits(batch, spans);  // [n_wanted, vocab]
   for (const BatchSpan& span : spans) span.sequence->advance(span.sequence->n_tokens() + span.n_tokens);
+  prefetcher_.end_pass(static_cast<double>(monotonic_ns() - start) * 1e-9);
   return result;
 }
 

@@ -9,6 +9,7 @@
 #include "model/blocks/linear.h"
 #include "model/bound_model.h"
 #include "model/model.h"
+#include "model/predictor/prefetcher.h"
 #include "model/rope_table.h"
 #include "platform/memory_budget.h"
 
@@ -18,13 +19,16 @@ namespace sluice {
 class Decoder {
  public:
   Decoder(const BoundModel& model, const Compute& compute, WeightStore& store, MemoryBudget& budget,
-          int64_t max_batch_tokens);
+          int64_t max_batch_tokens, const std::string& prefetch);
+  void set_lossy(const LossyRouting& lossy) { context_.lossy = lossy; }
+  uint64_t n_dropped_experts() const { return context_.n_dropped_experts; }
   ~Decoder();
 
   // See Model::forward(). The batch has been checked.
   std::span<const float> forward(std::span<const BatchItem> batch, const RouteObserver& observer);
 
   const Profile& profile() const noexcept { return profile_; }
+  PrefetchReport prefetch_report() const { return prefetcher_.report(); }
 
  private:
   void embed(std::span<const BatchItem> batch);
@@ -39,6 +43,8 @@ class Decoder {
   RopeTable rope_;
   ActivationBuffers buffers_;
   Profile profile_;
+  const uint64_t predictor_bytes_;
+  Prefetcher prefetcher_;
   ExecContext context_;
   MoeRouting routing_;
   PageBuffer logits_;  // grows to the most rows wanted so far

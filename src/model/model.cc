@@ -81,7 +81,8 @@ int64_t Model::weights_per_token() const {
 
 uint64_t Model::scratch_bytes(int64_t max_batch_tokens, int64_t max_logit_rows) const {
   const ModelSpec& spec = impl_->bound.spec;
-  return ActivationBuffers::bytes(spec, max_batch_tokens) + logit_bytes(spec, max_logit_rows);
+  return ActivationBuffers::bytes(spec, max_batch_tokens) + logit_bytes(spec, max_logit_rows) +
+         Prefetcher::bytes(spec, impl_->options.prefetch);
 }
 
 std::vector<EncodingShare> Model::encodings() const {
@@ -156,8 +157,8 @@ void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
   StoreOptions options = m.options.store;
   options.weight_bytes = weight_bytes;
   auto store = std::make_unique<WeightStore>(m.bound.files, m.bound.units, options, budget);
-  auto decoder =
-      std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget, m.options.max_batch_tokens);
+  auto decoder = std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget,
+                                           m.options.max_batch_tokens, m.options.prefetch);
   store->load(progress);
   m.store = std::move(store);
   m.decoder = std::move(decoder);
@@ -192,8 +193,16 @@ std::span<const float> Model::forward(std::span<const BatchItem> batch) {
   return logits;
 }
 
+void Model::set_lossy(const LossyRouting& lossy) {
+  SLUICE_CHECK(impl_->decoder);
+  impl_->decoder->set_lossy(lossy);
+}
+uint64_t Model::n_dropped_experts() const { return impl_->decoder ? impl_->decoder->n_dropped_experts() : 0; }
 void Model::set_route_observer(RouteObserver observer) { impl_->observer = std::move(observer); }
 Profile Model::profile() const { return impl_->decoder ? impl_->decoder->profile() : Profile(); }
+PrefetchReport Model::prefetch_report() const {
+  return impl_->decoder ? impl_->decoder->prefetch_report() : PrefetchReport();
+}
 StoreStats Model::store_stats() const { return impl_->store ? impl_->store->stats() : StoreStats{}; }
 std::string Model::describe_io() const { return impl_->store ? impl_->store->describe_io() : std::string(); }
 

@@ -12,7 +12,9 @@
 
 #include "format/checkpoint.h"
 #include "kernels/kernels.h"
+#include "model/lossy.h"
 #include "model/model_spec.h"
+#include "model/predictor/prefetcher.h"
 #include "model/profile.h"
 #include "platform/memory_budget.h"
 #include "store/weight_store.h"
@@ -31,7 +33,8 @@ struct BatchItem {
   LogitsWanted logits = LogitsWanted::kLast;
 };
 
-// (layer, sequence item in the batch, position, experts in router order, their weights)
+// (layer, sequence item in the batch, position, experts in router order, their weights). Of lossy routing
+// some experts may be -1.
 using RouteObserver = std::function<void(int64_t layer, size_t item, int64_t position,
                                          std::span<const int32_t> experts, std::span<const float> weights)>;
 
@@ -39,6 +42,7 @@ struct ModelOptions {
   Compute compute;
   StoreOptions store;
   KvType kv_type = KvType::kF16;
+  std::string prefetch = "auto";   // see Prefetcher
   int64_t max_batch_tokens = 512;  // rows of one forward()
   int64_t n_ctx = 0;               // positions that RoPE tables and scratch must cover
 };
@@ -95,9 +99,12 @@ class Model {
   // below the vocabulary's size (Error(kInvalid) otherwise); no sequence appears twice.
   std::span<const float> forward(std::span<const BatchItem> batch);
 
+  void set_lossy(const LossyRouting& lossy);  // from the next pass on; exact until then
+  uint64_t n_dropped_experts() const;         // that lossy routing has left out
   void set_route_observer(RouteObserver observer);
   StoreStats store_stats() const;
   Profile profile() const;  // of all passes since load()
+  PrefetchReport prefetch_report() const;
   std::string describe_io() const;
 
  private:

@@ -19,13 +19,14 @@ enum class Operator : uint8_t {
   kAttentionOut,
   kResidual,
   kRouter,
+  kPredict,  // the next layer's experts
   kGateUp,
   kActivation,
   kDown,
   kCombine,
   kHead,
 };
-inline constexpr size_t kNumOperators = 13;
+inline constexpr size_t kNumOperators = 14;
 const char* operator_name(Operator op) noexcept;  // "attention"
 
 struct OperatorCount {

@@ -51,6 +51,7 @@ Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
   if (transfer.state == State::kFailed && transfer.refs == 0) transfer.state = State::kWaiting;
   ++(transfer.state == State::kWaiting && transfer.refs == 0 ? misses_ : hits_);
   ++transfer.refs;
+  if (transfer.is_prefetched && !transfer.is_used) useful_prefetched_bytes_ += layout.room;
   transfer.is_used = true;
   transfer.acquire = acquire_;
   read_if_wanted(slots_[transfer.slot]);
@@ -60,8 +61,25 @@ Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
 bool SlotCache::prefetch(UnitId unit, const Layout& layout) {
   if (n_busy_ == slots_.size()) return false;
   Transfer& transfer = move_in(unit, layout);
-  if (slots_[transfer.slot].first == &transfer) reads_.stage(transfer, Priority::kPrefetch);
+  if (slots_[transfer.slot].first != &transfer) return true;  // it waits for a read to end; a demand may come
+  transfer.is_prefetched = true;
+  prefetched_bytes_ += layout.room;
+  prefetching_.push_back(unit);
+  reads_.stage(transfer, Priority::kPrefetch);
   return true;
+}
+
+void SlotCache::cancel_prefetches(const std::function<bool(UnitId)>& is_wanted) {
+  for (const UnitId unit : prefetching_) {
+    Transfer* const transfer = holder_[unit];
+    if (transfer == nullptr || !transfer->is_prefetched || transfer->is_used || is_wanted(unit)) continue;
+    if (transfer->state != State::kReading) continue;
+    reads_.cancel(*transfer);
+    if (transfer->state != State::kFailed) continue;  // it was begun
+    transfer->is_prefetched = false;
+    prefetched_bytes_ -= transfer->layout->room;
+  }
+  prefetching_.clear();
 }
 
 void SlotCache::release(Transfer& transfer) {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -32,6 +33,9 @@ class SlotCache {
 
   // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none.
   bool prefetch(UnitId unit, const Layout& layout);
+  // Calls off those of them that nobody has asked for since, that have not been begun, and that are not
+  // wanted.
+  void cancel_prefetches(const std::function<bool(UnitId)>& is_wanted);
 
   void on_ended(Transfer& transfer);  // its read
 
@@ -39,6 +43,8 @@ class SlotCache {
   uint64_t misses() const { return misses_; }
   uint64_t evictions() const { return evictions_; }
   uint64_t wasted_bytes() const { return wasted_bytes_; }
+  uint64_t prefetched_bytes() const { return prefetched_bytes_; }
+  uint64_t useful_prefetched_bytes() const { return useful_prefetched_bytes_; }
 
  private:
   // Who has the room and who waits for it, in order. The last is who the books say is there.
@@ -68,6 +74,9 @@ class SlotCache {
   uint64_t misses_ = 0;
   uint64_t evictions_ = 0;
   uint64_t wasted_bytes_ = 0;
+  uint64_t prefetched_bytes_ = 0;
+  uint64_t useful_prefetched_bytes_ = 0;
+  std::vector<UnitId> prefetching_;  // asked for by prefetch() since the last cancel_prefetches()
 };
 
 }  // namespace sluice

@@ -509,16 +509,33 @@ Lease WeightStore::acquire(std::span<const UnitRange> ranges) {
   return lease;
 }
 
-void WeightStore::prefetch(std::span<const UnitRange> ranges) noexcept {
-  if (!impl_->is_loaded || impl_->setup.plan.n_slots == 0 || impl_->reads.demand_is_waiting()) return;
-  for (const UnitRange& range : ranges) {
-    const bool is_cached =
-        range.unit < impl_->units.size() && impl_->units[range.unit].kind == UnitKind::kCached;
-    if (!is_cached || impl_->slots.holds(range.unit)) continue;
-    if (!impl_->slots.prefetch(range.unit, impl_->layouts[range.unit])) break;
+size_t WeightStore::prefetch(std::span<const UnitRange> ranges) noexcept {
+  Impl& store = *impl_;
+  if (!store.is_loaded || !has_slots()) return ranges.size();
+  if (store.reads.demand_is_waiting()) return 0;
+  size_t n = 0;
+  for (; n < ranges.size(); ++n) {
+    const UnitId unit = ranges[n].unit;
+    SLUICE_DCHECK(unit < store.units.size() && store.units[unit].kind == UnitKind::kCached);
+    if (!store.slots.holds(unit) && !store.slots.prefetch(unit, store.layouts[unit])) break;
   }
-  impl_->reads.flush();
+  store.reads.flush();
+  return n;
 }
+
+void WeightStore::cancel_prefetches(std::span<const UnitRange> wanted) noexcept {
+  impl_->slots.cancel_prefetches([wanted](UnitId unit) {
+    return std::any_of(wanted.begin(), wanted.end(), [unit](const UnitRange& r) { return r.unit == unit; });
+  });
+}
+
+bool WeightStore::is_pinned(UnitId unit) const noexcept { return impl_->base[unit] != nullptr; }
+
+bool WeightStore::holds(UnitId unit) const noexcept {
+  return is_pinned(unit) || (has_slots() && impl_->slots.holds(unit));
+}
+
+bool WeightStore::has_slots() const noexcept { return impl_->setup.plan.n_slots > 0; }
 
 StoreStats WeightStore::stats() const {
   const Impl& store = *impl_;
@@ -530,6 +547,8 @@ StoreStats WeightStore::stats() const {
   stats.misses = store.slots.misses();
   stats.evictions = store.slots.evictions();
   stats.wasted_bytes = store.slots.wasted_bytes() + store.stream.wasted_bytes();
+  stats.prefetched_bytes = store.slots.prefetched_bytes();
+  stats.useful_prefetched_bytes = store.slots.useful_prefetched_bytes();
   stats.stall_ns = store.stall_ns;
   return stats;
 }

@@ -66,12 +66,14 @@ struct StoreStats {
   uint64_t hits = 0;             // cached units found in a slot at acquire
   uint64_t misses = 0;           // cached units that had to be read
   uint64_t evictions = 0;
-  uint64_t wasted_bytes = 0;    // read ahead or prefetched and dropped unused
-  uint64_t stall_ns = 0;        // the caller waited in a lease
-  uint64_t pinned_bytes = 0;    // gauges from here on
-  uint64_t cache_bytes = 0;     // all slots
-  uint64_t ring_bytes = 0;      // read-ahead buffers
-  uint64_t streamed_bytes = 0;  // bytes of kStreamed units that are not pinned: read in every pass
+  uint64_t wasted_bytes = 0;             // read ahead or prefetched and dropped unused
+  uint64_t prefetched_bytes = 0;         // asked for by prefetch()
+  uint64_t useful_prefetched_bytes = 0;  // of units that were then leased
+  uint64_t stall_ns = 0;                 // the caller waited in a lease
+  uint64_t pinned_bytes = 0;             // gauges from here on
+  uint64_t cache_bytes = 0;              // all slots
+  uint64_t ring_bytes = 0;               // read-ahead buffers
+  uint64_t streamed_bytes = 0;           // bytes of kStreamed units that are not pinned: read in every pass
 };
 
 // Leased units stay where they are until released. Move-only, used by the store's one caller thread, and
@@ -173,8 +175,16 @@ class WeightStore {
   // time.
   Lease acquire(std::span<const UnitRange> ranges);
 
-  // Advice that these units are wanted soon; never blocks, never fails, evicts nothing that is leased.
-  void prefetch(std::span<const UnitRange> ranges) noexcept;
+  // Advice that these kCached units are wanted soon; never blocks, never fails, evicts nothing that is
+  // leased. Returns how many of them, from the first, it has seen to: fewer than all if the disk has demands
+  // to answer first, or all slots are in use; ask again for the rest.
+  size_t prefetch(std::span<const UnitRange> ranges) noexcept;
+  // Calls off what was prefetched, has not been begun and is not among `wanted`.
+  void cancel_prefetches(std::span<const UnitRange> wanted) noexcept;
+
+  bool is_pinned(UnitId unit) const noexcept;  // in memory as long as the store lives
+  bool holds(UnitId unit) const noexcept;      // pinned, or kCached and in a slot or on its way there
+  bool has_slots() const noexcept;             // there are kCached units that do not all stay
 
   StoreStats stats() const;
   std::string describe_io() const;  // "io_uring, O_DIRECT, depth 16", for reports

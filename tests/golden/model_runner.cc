@@ -10,6 +10,7 @@ ModelRunner::ModelRunner(const std::string& path, const RunOptions& options)
   model_options.compute = {&kernel_table(options.isa), &pool_, options.f32_activations};
   model_options.store = options.store;
   model_options.kv_type = options.kv;
+  model_options.prefetch = options.prefetch;
   model_options.max_batch_tokens = std::max<int64_t>(chunk_, 8);
   model_ = std::make_unique<Model>(Checkpoint::open(path), model_options);
   const StoreNeeds needs = model_->needs().weights;

@@ -19,6 +19,7 @@ struct RunOptions {
   double weights = 1.0;  // share of the bytes that everything resident needs; 0: the minimum
   std::string isa;
   StoreOptions store;
+  std::string prefetch = "off";
 };
 
 // One loaded model and what it stands on.

@@ -104,6 +104,31 @@ TEST_P(Residency, DelayedShortenedAndReorderedReads) {
   }
 }
 
+TEST_P(Residency, EveryPredictor) {
+  for (const char* prefetch :
+       {"auto", "study", "router", "linear", "shadow", "cooccurrence", "previous", "frequency"}) {
+    RunOptions options = standard();
+    options.prefetch = prefetch;
+    options.chunk = 1;
+    const auto faults = std::make_shared<Faults>();
+    faults->max_delay_us = 100;
+    options.store.reader_factory = [faults](size_t depth) {
+      return std::make_unique<FaultyReader>(make_reader(depth), depth, faults);
+    };
+    options.weights = 0.3;
+    ModelRunner runner(path_, options);
+    EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << prefetch;
+    if (!runner.spec().is_moe()) return;
+    const StoreStats stats = runner.model().store_stats();
+    const std::string mode = prefetch;
+    if (mode == "study") {
+      EXPECT_EQ(stats.prefetched_bytes, 0u);
+    } else if (mode == "router" && stats.misses > 0) {  // what others put first may well be in memory
+      EXPECT_GT(stats.prefetched_bytes, 0u) << prefetch;
+    }
+  }
+}
+
 TEST_P(Residency, BatchOfThree) {
   const std::vector<std::vector<int32_t>> sequences = {tokens_, random_tokens(20, GetParam().vocab, 8),
                                                        random_tokens(33, GetParam().vocab, 9)};

@@ -4,9 +4,43 @@
 
 #include "model/blocks/ffn_dense.h"
 #include "model/blocks/router.h"
+#include "model/predictor/prefetcher.h"
 
 namespace sluice {
 namespace {
+
+// Changes the choice for one token as lossy.h says.
+void route_lossily(ExecContext& context, RouterKind kind, std::span<const float> logits, UnitId first_unit,
+                   std::span<int32_t> experts, std::span<float> weights) {
+  const LossyRouting& lossy = context.lossy;
+  const auto unit_of = [first_unit](size_t expert) { return first_unit + static_cast<UnitId>(expert); };
+  if (lossy.cache_bias > 0) {
+    const auto [least, greatest] = std::minmax_element(logits.begin(), logits.end());
+    const float bonus = lossy.cache_bias * (*greatest - *least);
+    std::vector<float> biased(logits.begin(), logits.end());
+    for (size_t e = 0; e < biased.size(); ++e)
+      if (context.store->holds(unit_of(e))) biased[e] += bonus;
+    biased[static_cast<size_t>(experts[0])] = *greatest + 2 * bonus;
+    choose(biased, experts);
+    weigh(kind, logits, experts, weights);
+  }
+  float all = 0, kept = 0;
+  for (size_t i = 0; i < experts.size(); ++i) {
+    all += weights[i];
+    const UnitId unit = unit_of(static_cast<size_t>(experts[i]));
+    const bool is_light = weights[i] < lossy.top_k_threshold * weights[0];
+    const bool is_missing = lossy.skip_missing && !context.store->holds(unit);
+    if (i == 0 || !(is_light || is_missing)) {
+      kept += weights[i];
+      continue;
+    }
+    if (!is_light) context.skipped.push_back({.unit = unit});
+    experts[i] = kDroppedExpert;
+    weights[i] = 0;
+    ++context.n_dropped_experts;
+  }
+  for (float& weight : weights) weight *= all / kept;
+}
 
 // The router decides discretely, so it always multiplies with float inputs.
 void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeights& weights,
@@ -21,8 +55,13 @@ void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeig
   routing.weights.resize(static_cast<size_t>(n * k));
   for (int64_t t = 0; t < n; ++t) {
     const auto at = static_cast<size_t>(t * k), count = static_cast<size_t>(k);
-    route(spec.router, {b.router_logits + t * spec.n_experts, static_cast<size_t>(spec.n_experts)},
-          std::span(routing.experts).subspan(at, count), std::span(routing.weights).subspan(at, count));
+    const std::span<float> logits = {b.router_logits + t * spec.n_experts,
+                                     static_cast<size_t>(spec.n_experts)};
+    const auto experts = std::span(routing.experts).subspan(at, count);
+    const auto own = std::span(routing.weights).subspan(at, count);
+    route(spec.router, logits, experts, own);
+    if (!context.lossy.is_exact())
+      route_lossily(context, spec.router, logits, weights.experts.first_unit, experts, own);
   }
 }
 
@@ -30,7 +69,8 @@ void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeig
 void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
   const int64_t k = spec.n_experts_per_token;
   std::vector<int32_t> start(static_cast<size_t>(spec.n_experts) + 1, 0);
-  for (const int32_t e : r.experts) ++start[static_cast<size_t>(e) + 1];
+  for (const int32_t e : r.experts)
+    if (e != kDroppedExpert) ++start[static_cast<size_t>(e) + 1];
   r.active.clear();
   r.first.clear();
   for (int64_t e = 0; e < spec.n_experts; ++e) {
@@ -41,7 +81,7 @@ void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
     }
     start[i + 1] += start[i];
   }
-  r.first.push_back(static_cast<int32_t>(n * k));
+  r.first.push_back(start.back());
 
   r.tokens.resize(r.experts.size());
   r.assignment_of.resize(r.experts.size());
@@ -52,8 +92,9 @@ void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
     for (size_t j = 0; j < by_id.size(); ++j) by_id[j] = row + j;
     std::sort(by_id.begin(), by_id.end(), [&r](size_t a, size_t b) { return r.experts[a] < r.experts[b]; });
     for (size_t j = 0; j < by_id.size(); ++j) {
-      const int32_t assignment = start[static_cast<size_t>(r.experts[by_id[j]])]++;
-      r.tokens[static_cast<size_t>(assignment)] = static_cast<int32_t>(t);
+      const int32_t expert = r.experts[by_id[j]];
+      const int32_t assignment = expert == kDroppedExpert ? -1 : start[static_cast<size_t>(expert)]++;
+      if (assignment >= 0) r.tokens[static_cast<size_t>(assignment)] = static_cast<int32_t>(t);
       r.assignment_of[row + j] = assignment;
       r.weight_of[row + j] = r.weights[by_id[j]];
     }
@@ -62,8 +103,8 @@ void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
 
 }  // namespace
 
-void ffn_moe(ExecContext& context, const ModelSpec& spec, const LayerWeights& weights, ActivationBuffers& b,
-             MoeRouting& routing) {
+void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const LayerWeights& weights,
+             ActivationBuffers& b, MoeRouting& routing) {
   const Compute& compute = context.compute;
   const int64_t n = b.input.rows(), k = spec.n_experts_per_token;
   const int64_t width = spec.expert_width, hidden = spec.hidden;
@@ -78,7 +119,15 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, const LayerWeights& we
   };
   context.ranges.clear();
   for (size_t i = 0; i < routing.active.size(); ++i) context.ranges.push_back({.unit = unit_of(i)});
+  Prefetcher& prefetcher = *context.prefetcher;
+  prefetcher.before_acquire(context.ranges);
   Lease lease = context.store->acquire(context.ranges);
+  {
+    const ProfileScope scope(*context.profile, Operator::kPredict);
+    prefetcher.after_acquire(layer, b.residual, routing.experts);
+  }
+  if (!context.skipped.empty()) context.store->prefetch(context.skipped);
+  context.skipped.clear();
 
   auto& arrived = context.arrived;
   auto& tasks = context.tasks;
@@ -128,6 +177,7 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, const LayerWeights& we
     }
     matmul(compute, tasks);
     for (const size_t index : arrived) lease.release(index);
+    prefetcher.go_on();
   }
 
   const ProfileScope scope(*context.profile, Operator::kCombine);
@@ -136,6 +186,7 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, const LayerWeights& we
     std::fill(out, out + hidden, 0.0F);
     for (int64_t j = t * k; j < (t + 1) * k; ++j) {
       const auto i = static_cast<size_t>(j);
+      if (routing.assignment_of[i] < 0) continue;
       add_scaled(compute, out, b.expert_out + routing.assignment_of[i] * hidden, routing.weight_of[i],
                  hidden);
     }

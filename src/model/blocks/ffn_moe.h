@@ -11,23 +11,26 @@
 
 namespace sluice {
 
+inline constexpr int32_t kDroppedExpert = -1;  // of lossy routing; its weight is 0
+
 // The routing of one layer over a batch of n tokens. Kept from call to call for its memory.
 struct MoeRouting {
   std::vector<int32_t> experts;  // [n, k] in router order
   std::vector<float> weights;    // [n, k]
 
   // The same by expert: assignment a is (token, expert), sorted by expert, then token.
-  std::vector<int32_t> active;         // [n_active] expert ids, ascending
-  std::vector<int32_t> first;          // [n_active + 1] where each one's assignments begin
-  std::vector<int32_t> tokens;         // [n * k] token of each assignment
-  std::vector<int32_t> assignment_of;  // [n, k] the assignments of a token, by ascending expert id
-  std::vector<float> weight_of;        // [n, k] and their weights
+  std::vector<int32_t> active;  // [n_active] expert ids, ascending
+  std::vector<int32_t> first;   // [n_active + 1] where each one's assignments begin
+  std::vector<int32_t> tokens;  // [n * k] token of each assignment
+  std::vector<int32_t>
+      assignment_of;             // [n, k] the assignments of a token, by ascending expert id; -1: dropped
+  std::vector<float> weight_of;  // [n, k] and their weights
 };
 
 // In: buffers.normed, set as buffers.input. Out: buffers.projected, and the routing for whoever observes it.
 // Experts compute as they arrive; each token's sum runs over ascending expert ids, so the cache never changes
 // the result.
-void ffn_moe(ExecContext& context, const ModelSpec& spec, const LayerWeights& weights,
+void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const LayerWeights& weights,
              ActivationBuffers& buffers, MoeRouting& routing);
 
 }  // namespace sluice

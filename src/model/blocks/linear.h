@@ -9,21 +9,28 @@
 
 #include "kernels/kernels.h"
 #include "model/bound_model.h"
+#include "model/lossy.h"
 #include "model/profile.h"
 #include "store/weight_store.h"
 
 namespace sluice {
+
+class Prefetcher;
 
 // What a forward pass runs with. Scratch vectors are kept from call to call. Not thread-safe.
 struct ExecContext {
   Compute compute;
   WeightStore* store = nullptr;
   Profile* profile = nullptr;
+  Prefetcher* prefetcher = nullptr;
+  LossyRouting lossy;
+  uint64_t n_dropped_experts = 0;  // that lossy routing left out so far
 
   // Of linear() and ffn_moe().
   std::vector<UnitRange> ranges;
   std::vector<MatmulTask> tasks;
   std::vector<size_t> arrived;
+  std::vector<UnitRange> skipped;  // left out because they were not in memory
 };
 
 struct LinearOp {

@@ -6,6 +6,11 @@ namespace sluice {
 
 void route(RouterKind kind, std::span<const float> logits, std::span<int32_t> experts,
            std::span<float> weights) {
+  choose(logits, experts);
+  weigh(kind, logits, experts, weights);
+}
+
+void choose(std::span<const float> logits, std::span<int32_t> experts) {
   // Insertion into a short sorted list: k is small.
   size_t n = 0;
   for (size_t e = 0; e < logits.size(); ++e) {
@@ -16,7 +21,10 @@ void route(RouterKind kind, std::span<const float> logits, std::span<int32_t> ex
     for (size_t i = n - 1; i > at; --i) experts[i] = experts[i - 1];
     experts[at] = static_cast<int32_t>(e);
   }
+}
 
+void weigh(RouterKind kind, std::span<const float> logits, std::span<const int32_t> experts,
+           std::span<float> weights) {
   const float best = logits[static_cast<size_t>(experts[0])];
   float sum = 0;
   if (kind == RouterKind::kSoftmaxTopK) {

@@ -13,4 +13,9 @@ namespace sluice {
 void route(RouterKind kind, std::span<const float> logits, std::span<int32_t> experts,
            std::span<float> weights);
 
+// Its two halves: who is chosen, and with what weight among those chosen.
+void choose(std::span<const float> logits, std::span<int32_t> experts);
+void weigh(RouterKind kind, std::span<const float> logits, std::span<const int32_t> experts,
+           std::span<float> weights);
+
 }  // namespace sluice

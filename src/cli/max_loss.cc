@@ -1,0 +1,119 @@
+#include "cli/max_loss.h"
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/console.h"
+#include "cli/interrupt.h"
+#include "cli/score.h"
+
+namespace sluice {
+namespace {
+
+constexpr std::array<const char*, 8> kModes = {"topk:0.05", "topk:0.1", "topk:0.15", "topk:0.2",
+                                               "topk:0.3",  "topk:0.4", "topk:0.6",  "topk:0.8"};
+
+double parse_limit(const std::string& text) {
+  double percent = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, percent);
+  const bool good =
+      parsed.ec == std::errc() && std::string_view(parsed.ptr, end) == "%" && percent > 0 && percent <= 100;
+  if (!good)
+    throw_error(ErrorKind::kInvalid, "--max-loss %s: write a percentage of perplexity, such as 1%%",
+                printable(text).c_str());
+  return percent / 100;
+}
+
+struct Cost {
+  double mean = 0;   // perplexity with / without, - 1
+  double upper = 0;  // the same two standard errors higher
+};
+
+// Of the same tokens, so that only what differs counts.
+Cost cost_of(const std::vector<double>& lossy, const std::vector<double>& exact) {
+  const auto n = static_cast<double>(exact.size());
+  double sum = 0, squares = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    const double difference = lossy[i] - exact[i];
+    sum += difference;
+    squares += difference * difference;
+  }
+  const double mean = sum / n, variance = std::max(squares / n - mean * mean, 0.0);
+  return {std::expm1(mean), std::expm1(mean + 2 * std::sqrt(variance / n))};
+}
+
+}  // namespace
+
+void add_max_loss_flags(CLI::App& app, MaxLossFlags& flags) {
+  const char* const group = "Memory and machine";
+  app.add_option(
+         "--max-loss", flags.limit,
+         "leave out light experts while --loss-text loses at most this much perplexity, for instance 1%")
+      ->type_name("P%")
+      ->group(group);
+  app.add_option("--loss-text", flags.file,
+                 "text like yours, on which --max-loss is measured; - for standard input")
+      ->type_name("FILE")
+      ->group(group);
+}
+
+void check_max_loss(const MaxLossFlags& flags) {
+  if (flags.limit.empty()) return;
+  parse_limit(flags.limit);
+  if (flags.file.empty())
+    throw_error(ErrorKind::kInvalid,
+                "--max-loss is measured on a text like yours: give one with --loss-text FILE");
+}
+
+std::string apply_max_loss(const MaxLossFlags& flags, Engine& engine) {
+  if (flags.limit.empty()) return {};
+  const double limit = parse_limit(flags.limit);
+  if (engine.info().n_experts == 0)
+    throw_error(ErrorKind::kInvalid, "--max-loss: this model has no experts to leave out");
+  std::vector<int32_t> ids = engine.tokenize(read_text(flags.file));
+  ids.resize(
+      std::min({ids.size(), static_cast<size_t>(kMostLossTokens), static_cast<size_t>(engine.n_ctx())}));
+  if (ids.size() < 64)
+    throw_error(ErrorKind::kInvalid, "--loss-text %s: %zu tokens are too few to measure on; 64 is the least",
+                printable(flags.file).c_str(), ids.size());
+
+  const std::unique_ptr<Session> session = engine.new_session();
+  ProgressBar bar("measuring the loss", "texts");
+  uint64_t n_done = 0;
+  const auto measure = [&](const std::vector<std::string>& modes) {
+    engine.set_lossy(modes);
+    std::vector<double> nats = score(engine, *session, ids);
+    if (interrupted()) throw_error(ErrorKind::kCancelled, "interrupted while measuring the loss");
+    bar.update(++n_done, 4);
+    return nats;
+  };
+  const std::vector<double> exact = measure({});
+  size_t low = 0, high = kModes.size();  // those below `low` are good, those from `high` on too dear
+  Cost best;
+  while (low < high) {
+    const size_t middle = (low + high) / 2;
+    const Cost cost = cost_of(measure({kModes[middle]}), exact);
+    if (cost.upper <= limit) {
+      low = middle + 1;
+      best = cost;
+    } else {
+      high = middle;
+    }
+  }
+  if (low == 0) {
+    engine.set_lossy({});
+    return format_string("--max-loss %s: no setting is surely below it on %zu tokens; the output stays exact",
+                         flags.limit.c_str(), ids.size());
+  }
+  engine.set_lossy({kModes[low - 1]});
+  return format_string(
+      "--max-loss %s: --lossy %s, which on %zu tokens costs %.2f %% of perplexity (surely below %.2f %%)",
+      flags.limit.c_str(), kModes[low - 1], ids.size(), 100 * best.mean, 100 * best.upper);
+}
+
+}  // namespace sluice

@@ -1,0 +1,180 @@
+#include "model/predictor/prefetcher.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kMaxRows = 4;        // of a pass that single routes are predicted for
+constexpr double kSureCoverage = 0.9;  // share of a layer's experts that a chunk wants: then all are read
+const char* const kAutoPredictor = "router";
+
+bool is_word(const std::string& mode) { return mode == "off" || mode == "auto" || mode == "study"; }
+
+std::vector<std::string> predictors_of(const std::string& mode) {
+  if (mode == "off") return {};
+  if (mode == "auto") return {kAutoPredictor};
+  if (mode != "study") return {mode};
+  const auto all = expert_predictor_names();
+  return {all.begin(), all.end()};
+}
+
+RoutedShape shape_of(const ModelSpec& spec) {
+  RoutedShape shape{.n_experts = spec.n_experts, .k = spec.n_experts_per_token, .hidden = spec.hidden};
+  for (const LayerSpec& layer : spec.layers) shape.n_layers += layer.ffn == FfnKind::kMoe;
+  return shape;
+}
+
+}  // namespace
+
+void Prefetcher::check_mode(const std::string& mode) {
+  if (!is_word(mode)) make_expert_predictor(mode, {}, {});
+}
+
+uint64_t Prefetcher::bytes(const ModelSpec& spec, const std::string& mode) {
+  if (!spec.is_moe()) return 0;
+  uint64_t bytes = 0;
+  for (const std::string& name : predictors_of(mode)) bytes += expert_predictor_bytes(name, shape_of(spec));
+  return bytes;
+}
+
+Prefetcher::Prefetcher(const BoundModel& model, const Compute& compute, WeightStore& store,
+                       const std::string& mode)
+    : model_(model), compute_(compute), store_(store), shape_(shape_of(model.spec)) {
+  compute_.f32_activations = true;  // as routers are computed
+  if (!model.spec.is_moe() || mode == "off") return;
+  mode_ = mode == "auto" ? Mode::kAuto : mode == "study" ? Mode::kStudy : Mode::kAlways;
+  for (const LayerSpec& layer : model.spec.layers) {
+    const bool is_moe = layer.ffn == FfnKind::kMoe;
+    moe_layer_of_.push_back(is_moe ? static_cast<int64_t>(layer_of_.size()) : -1);
+    if (is_moe) layer_of_.push_back(static_cast<int64_t>(moe_layer_of_.size()) - 1);
+  }
+  const AskRouter router = [this](int64_t moe_layer, const float* residual, std::span<float> logits) {
+    return ask_router(moe_layer, residual, logits);
+  };
+  for (const std::string& name : predictors_of(mode)) {
+    Candidate candidate{make_expert_predictor(name, shape_, router), {.name = name}, {}};
+    candidate.guesses.resize(static_cast<size_t>(kMaxRows));
+    candidates_.push_back(std::move(candidate));
+  }
+  scores_.resize(static_cast<size_t>(shape_.n_experts));
+  order_.resize(static_cast<size_t>(shape_.n_experts));
+  normed_.resize(static_cast<size_t>(shape_.hidden));
+}
+
+bool Prefetcher::ask_router(int64_t moe_layer, const float* residual, std::span<float> logits) {
+  const LayerWeights& weights = model_.layers[static_cast<size_t>(layer_of_[static_cast<size_t>(moe_layer)])];
+  const Weight& router = weights.router;
+  router_ranges_.clear();
+  for (const WeightRef& piece : router.pieces) {
+    if (!store_.is_pinned(piece.unit)) return false;
+    router_ranges_.push_back({.unit = piece.unit});
+  }
+  rms_norm(compute_, residual, shape_.hidden, weights.ffn_norm.data(), model_.spec.norm_eps, normed_.data(),
+           shape_.hidden, 1, shape_.hidden);
+  input_.set(normed_.data(), 1, shape_.hidden, shape_.hidden);
+  input_.prepare(compute_, router.encoding);
+  const Lease lease = store_.acquire(router_ranges_);
+  tasks_.clear();
+  int64_t row = 0;
+  for (size_t i = 0; i < router.pieces.size(); ++i) {
+    tasks_.push_back({.weight = lease.view(i, router.pieces[i]),
+                      .input = &input_,
+                      .output = logits.data() + row,
+                      .output_stride = shape_.n_experts});
+    row += router.pieces[i].rows;
+  }
+  matmul(compute_, tasks_);
+  for (size_t e = 0; e < router.bias.size(); ++e) logits[e] += router.bias[e];
+  return true;
+}
+
+void Prefetcher::begin_pass(int64_t n) {
+  n_rows_ = n;
+  wanted_.clear();
+  n_asked_ = 0;
+  for (Candidate& candidate : candidates_)
+    for (auto& guess : candidate.guesses) guess.clear();
+  follows_ = mode_ == Mode::kAlways || (mode_ == Mode::kAuto && (n > kMaxRows || trial_.is_on()));
+  follows_ = follows_ && store_.has_slots();
+}
+
+void Prefetcher::end_pass(double seconds) {
+  if (mode_ == Mode::kAuto && n_rows_ <= kMaxRows && store_.has_slots()) trial_.add_pass(seconds);
+}
+
+void Prefetcher::before_acquire(std::span<const UnitRange> wanted) {
+  if (n_asked_ > 0) store_.cancel_prefetches(wanted);
+  wanted_.clear();
+  n_asked_ = 0;
+}
+
+void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<const int32_t> experts) {
+  if (mode_ == Mode::kOff) return;
+  const int64_t moe_layer = moe_layer_of_[static_cast<size_t>(layer)];
+  const bool is_last = moe_layer + 1 == shape_.n_layers;
+  if (n_rows_ > kMaxRows) {
+    const double per_token = static_cast<double>(shape_.k) / static_cast<double>(shape_.n_experts);
+    const double coverage = 1 - std::pow(1 - per_token, static_cast<double>(n_rows_));
+    if (follows_ && !is_last && coverage > kSureCoverage) want_all_of(moe_layer + 1);
+    return go_on();
+  }
+  // Learning costs little and goes on while the trial has prefetching off, but not where all is in memory.
+  if (!follows_ && mode_ != Mode::kStudy && !store_.has_slots()) return;
+  const auto k = static_cast<size_t>(shape_.k);
+  for (int64_t row = n_rows_; row-- > 0;) {  // the first row last: its routes stay for learn()
+    chosen_.clear();
+    for (const int32_t e : experts.subspan(static_cast<size_t>(row) * k, k))
+      if (e >= 0) chosen_.push_back(e);  // lossy routing leaves some out
+    const Sight sight{moe_layer, residual + row * shape_.hidden, chosen_};
+    for (Candidate& candidate : candidates_) {
+      auto& guess = candidate.guesses[static_cast<size_t>(row)];
+      for (const int32_t e : guess)
+        candidate.score.n_right += std::count(sight.experts.begin(), sight.experts.end(), e) != 0;
+      candidate.score.n_predicted += guess.size();
+      guess.clear();
+      const bool is_needed = follows_ || mode_ == Mode::kStudy;
+      if (is_needed && !is_last && candidate.predictor->rank(sight, scores_)) {
+        for (size_t e = 0; e < order_.size(); ++e) order_[e] = static_cast<int32_t>(e);
+        const auto better = [this](int32_t a, int32_t b) {
+          return scores_[static_cast<size_t>(a)] > scores_[static_cast<size_t>(b)];
+        };
+        std::partial_sort(order_.begin(), order_.begin() + static_cast<ptrdiff_t>(k), order_.end(), better);
+        guess.assign(order_.begin(), order_.begin() + static_cast<ptrdiff_t>(k));
+      }
+    }
+  }
+  const Sight first{moe_layer, residual, chosen_};
+  for (Candidate& candidate : candidates_) candidate.predictor->learn(first);
+  if (!follows_ || is_last) return;
+  const auto& weights = model_.layers[static_cast<size_t>(layer_of_[static_cast<size_t>(moe_layer) + 1])];
+  for (size_t place = 0; place < k; ++place) {  // the likeliest of every row first
+    for (int64_t row = 0; row < n_rows_; ++row) {
+      const auto& guess = candidates_[0].guesses[static_cast<size_t>(row)];
+      if (place < guess.size())
+        wanted_.push_back({.unit = weights.experts.first_unit + static_cast<UnitId>(guess[place])});
+    }
+  }
+  go_on();
+}
+
+void Prefetcher::want_all_of(int64_t moe_layer) {
+  const auto& weights = model_.layers[static_cast<size_t>(layer_of_[static_cast<size_t>(moe_layer)])];
+  for (int64_t e = 0; e < shape_.n_experts; ++e)
+    wanted_.push_back({.unit = weights.experts.first_unit + static_cast<UnitId>(e)});
+}
+
+void Prefetcher::go_on() {
+  if (n_asked_ < wanted_.size()) n_asked_ += store_.prefetch(std::span(wanted_).subspan(n_asked_));
+}
+
+PrefetchReport Prefetcher::report() const {
+  PrefetchReport report{.predictors = {}, .passes_on = trial_.passes_on(), .passes_off = trial_.passes_off()};
+  for (const Candidate& candidate : candidates_) report.predictors.push_back(candidate.score);
+  return report;
+}
+
+}  // namespace sluice
