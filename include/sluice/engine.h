@@ -33,6 +33,8 @@ struct ModelInfo {
   std::string architecture;  // "qwen3_moe"
   int64_t n_layers = 0, hidden = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, vocab = 0;
   int64_t n_experts = 0, n_experts_per_token = 0;  // 0 for dense models
+  int64_t n_moe_layers = 0;                        // layers with experts
+  int64_t expert_parameters = 0;                   // of one expert
   int64_t trained_context = 0;
   int64_t n_parameters = 0;
   int64_t n_active_parameters = 0;     // that one token is multiplied with

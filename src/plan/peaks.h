@@ -1,4 +1,5 @@
-// What this machine can do, measured now: the denominators of every statement about speed.
+// What memory and arithmetic of this machine can do, measured now: the denominators of every statement about
+// speed.
 #pragma once
 
 #include <cstddef>
@@ -23,10 +24,6 @@ std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes);
 
 // Bytes to read for the above: larger than the caches, at most `most`.
 uint64_t read_buffer_bytes(uint64_t most);
-
-// Bytes per second of reads around the page cache (O_DIRECT) of 1 MiB, 16 in flight, through the files from
-// their beginning for about a second. 0 where the file system has no O_DIRECT.
-double measure_disk_bandwidth(const std::vector<std::string>& files);
 
 // Operations per second (a multiply and an add are two) of products of `isa` on registers alone.
 struct ArithmeticPeaks {

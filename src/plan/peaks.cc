@@ -1,16 +1,14 @@
-#include "cli/peaks.h"
+#include "plan/peaks.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 
 #include "base/function_ref.h"
 #include "encoding/encoding.h"
 #include "kernels/kernels.h"
-#include "platform/async_reader.h"
 #include "platform/clock.h"
 #include "platform/memory_info.h"
 #include "platform/thread_pool.h"
@@ -98,40 +96,6 @@ uint64_t read_buffer_bytes(uint64_t most) {
   cache = static_cast<uint64_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE)));
 #endif
   return std::min(std::max(512 * kMiB, 3 * cache), std::max(most, kPieceBytes));
-}
-
-double measure_disk_bandwidth(const std::vector<std::string>& files) {
-  constexpr size_t kDepth = 16;
-  constexpr uint64_t kReadBytes = kMiB;
-  constexpr double kSeconds = 1.0;
-  const std::unique_ptr<AsyncReader> reader = make_reader(kDepth);
-  const PageBuffer buffer(kDepth * kReadBytes);
-  uint64_t bytes = 0;
-  const double start = monotonic_seconds();
-  for (const std::string& path : files) {
-    const std::shared_ptr<const File> file = File::open(path, IoMode::kDirect);
-    if (file->mode() != IoMode::kDirect) return 0;
-    const uint64_t n_reads = file->size() / kReadBytes;
-    uint64_t n_submitted = 0;
-    uint64_t n_done = 0;
-    std::array<ReadCompletion, kDepth> done;
-    const auto submit = [&](uint64_t slot) {
-      const ReadRequest request = {file.get(), n_submitted * kReadBytes, buffer.data() + slot * kReadBytes,
-                                   static_cast<uint32_t>(kReadBytes), slot};
-      n_submitted += reader->submit(std::span(&request, 1));
-    };
-    const auto time_is_up = [&] { return monotonic_seconds() - start > kSeconds; };
-    for (uint64_t slot = 0; slot < std::min<uint64_t>(kDepth, n_reads); ++slot) submit(slot);
-    while (n_done < n_submitted) {
-      const size_t n = reader->collect(done, /*block=*/true);
-      n_done += n;
-      bytes += n * kReadBytes;
-      for (size_t i = 0; i < n; ++i)
-        if (n_submitted < n_reads && !time_is_up()) submit(done[i].tag);
-    }
-    if (time_is_up()) break;
-  }
-  return static_cast<double>(bytes) / (monotonic_seconds() - start);
 }
 
 ArithmeticPeaks measure_arithmetic(int n_threads, const std::string& isa) {
