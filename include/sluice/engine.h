@@ -41,7 +41,8 @@ struct ModelInfo {
   std::vector<EncodingUse> encodings;  // of the matrices, largest share first
   uint64_t file_bytes = 0;             // of all tensors
   uint64_t bytes_per_token = 0;        // weight bytes that one generated token reads from memory
-  uint64_t expert_bytes = 0;           // of one expert; 0 for dense models
+  uint64_t expert_bytes = 0;           // of the largest expert; 0 for dense models
+  uint64_t experts_bytes = 0;          // of all of them
   uint64_t kv_bytes_per_token = 0;
   std::vector<int64_t> attention_windows;  // tokens that a layer looks back at, of each layer; 0: all
 };

@@ -46,7 +46,7 @@ std::string rate(double bytes_per_second) {
 std::string disk_text(const HardwareProfile& p) {
   std::set<uint64_t> blocks, depths;
   for (const DiskSpeed& s : p.disk) {
-    if (s.sequential) continue;
+    if (s.pattern != DiskPattern::kRandom) continue;
     blocks.insert(s.block_bytes);
     depths.insert(s.depth);
   }
@@ -62,10 +62,13 @@ std::string disk_text(const HardwareProfile& p) {
       for (const uint64_t depth : depths)
         rows.back().push_back(rate(p.disk_speed(block, static_cast<double>(depth))));
     }
+    rows.push_back({"  256 KiB in bursts"});
+    for (const uint64_t depth : depths)
+      rows.back().push_back(rate(p.disk_speed(256 << 10, static_cast<double>(depth), DiskPattern::kBurst)));
     text += aligned_table(rows);
   }
   for (const DiskSpeed& s : p.disk)
-    if (s.sequential)
+    if (s.pattern == DiskPattern::kInOrder)
       text +=
           format_string("  in order, 1 MiB, 16 at once, %s: %s GB/s\n",
                         s.direct ? "O_DIRECT" : "through the page cache", rate(s.bytes_per_second).c_str());

@@ -30,8 +30,9 @@ uint64_t size_of(const std::string& path) {
 }
 
 std::string largest_file(const std::string& model) {
+  const std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::open(model);
   std::string largest;
-  for (const std::string& file : Checkpoint::open(model)->files())
+  for (const std::string& file : checkpoint->files())
     if (largest.empty() || size_of(file) > size_of(largest)) largest = file;
   return largest;
 }

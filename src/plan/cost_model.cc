@@ -12,22 +12,30 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 // Found by short runs of this engine; docs/performance.md says how to find them again.
-constexpr double kDenseEfficiency = 1.0;    // of the kernels' measured speed, within a model
-constexpr double kExpertEfficiency = 1.0;   // the same for experts, which are small
-constexpr double kPrefillEfficiency = 1.0;  // the same for a prompt
-constexpr double kStreamEfficiency = 1.0;   // of the disk's measured speed, dense weights
-constexpr double kExpertReadEfficiency = 1.0;
-constexpr double kLayerSeconds = 20e-6;     // norms, RoPE, residuals, parallel regions
+constexpr double kStreamEfficiency = 0.8;  // of the disk's speed in order: dense weights
+constexpr double kBurstEfficiency = 0.85;  // of its speed in bursts: the experts that a token misses
+constexpr double kSweepEfficiency = 0.7;   // of its speed at random: the experts of a whole prompt
+constexpr double kFewRows = 64;            // below which that counts
+constexpr double kFewRowsEfficiency =
+    0.65;                                 // of the kernels with few rows: experts' vary from one to the next
+constexpr double kMissSeconds = 0.6e-3;   // of a layer that must read, beside the reads
+constexpr double kLoadEfficiency = 0.6;   // of the disk's speed in order: loading, with fresh pages
+constexpr double kRegionSeconds = 10e-6;  // of a parallel region
+constexpr double kRegionsPerLayer = 4;    // q/k/v, output, gate and up, down
+constexpr double kLayerSeconds = 10e-6;   // what runs between them
 constexpr double kMoeLayerSeconds = 20e-6;  // routing, gathering, combining
-constexpr double kLogitSeconds = 2e-9;      // sampling, per word of the vocabulary
-constexpr double kReadsPerExpert = 3;       // gate, up and down lie apart in GGUF files
+constexpr double kRowSeconds = 4.2e-9;  // norms, RoPE, activation, residuals: per row, layer and hidden value
+constexpr double kLogitSeconds = 3.8e-9;  // sampling, per word of the vocabulary
+constexpr double kReadsPerExpert = 3;     // gate, up and down lie apart in GGUF files
 
-// Experts hit more often than their share, because a text keeps to some: h = share ^ this.
-constexpr double kTypicalExponent = 0.25;
+// Experts hit more often than their share, because a text keeps to some: h = share ^ this. The demo model's
+// routing on stories and code gives 0.45, published runs of large models 0.2 to 0.37.
+constexpr double kTypicalExponent = 0.35;
 
 // The part of a model's weights that a pass always reads, and that of one expert.
 struct Shape {
-  double expert_bytes, experts_per_token, n_experts, n_moe_layers;
+  double expert_bytes;  // of one, a mean
+  double experts_per_token, n_experts, n_moe_layers;
   double dense_bytes;       // per pass, the head included
   double dense_parameters;  // without the head
   double head_parameters;
@@ -36,10 +44,10 @@ struct Shape {
 
 Shape shape_of(const ModelInfo& model) {
   Shape s = {};
-  s.expert_bytes = static_cast<double>(model.expert_bytes);
   s.experts_per_token = static_cast<double>(model.n_experts_per_token);
   s.n_experts = static_cast<double>(model.n_experts);
   s.n_moe_layers = static_cast<double>(model.n_moe_layers);
+  if (model.n_experts > 0) s.expert_bytes = static_cast<double>(model.experts_bytes) / s.total_experts();
   const double expert_uses = s.experts_per_token * s.n_moe_layers;
   s.dense_bytes = static_cast<double>(model.bytes_per_token) - expert_uses * s.expert_bytes;
   s.head_parameters = static_cast<double>(model.hidden * model.vocab);
@@ -72,8 +80,10 @@ double keys_seen(const ModelInfo& model, double depth, double n) {
 }
 
 double overhead_seconds(const ModelInfo& model, double rows) {
-  return rows * (static_cast<double>(model.n_layers) * kLayerSeconds +
-                 static_cast<double>(model.n_moe_layers) * kMoeLayerSeconds);
+  const double row_s = kRowSeconds * static_cast<double>(model.hidden);
+  return static_cast<double>(model.n_layers) *
+             (kRegionsPerLayer * kRegionSeconds + kLayerSeconds + rows * row_s) +
+         static_cast<double>(model.n_moe_layers) * kMoeLayerSeconds;
 }
 
 double binomial(int64_t n, int64_t k, double p) {
@@ -85,9 +95,9 @@ double binomial(int64_t n, int64_t k, double p) {
 }
 
 // Bytes of experts per second when `n` of them are asked for at once.
-double expert_read_speed(const Shape& shape, const HardwareProfile& machine, double n) {
+double expert_read_speed(const Shape& shape, const HardwareProfile& machine, double n, DiskPattern pattern) {
   const auto block = static_cast<uint64_t>(std::min(shape.expert_bytes / kReadsPerExpert, double{kMiB}));
-  return kExpertReadEfficiency * machine.disk_speed(block, n * kReadsPerExpert);
+  return machine.disk_speed(block, n * kReadsPerExpert, pattern);
 }
 
 // What the budget holds of the experts.
@@ -95,11 +105,12 @@ struct Cache {
   double slots = 0;
   bool whole = false;
 };
-Cache cache_of(const Shape& shape, const MemoryOutlook& outlook) {
-  if (shape.total_experts() == 0) return {.whole = true};
-  const double slots = static_cast<double>(outlook.cache_bytes) / shape.expert_bytes;
-  // Rounding up to pages makes whole caches a little larger than their experts.
-  return {.slots = std::min(slots, shape.total_experts()), .whole = slots >= shape.total_experts()};
+Cache cache_of(const ModelInfo& model, const MemoryOutlook& outlook) {
+  if (model.n_experts == 0) return {.whole = true};
+  const double total = static_cast<double>(model.n_experts * model.n_moe_layers);
+  if (outlook.cache_bytes >= model.experts_bytes) return {.slots = total, .whole = true};
+  // Every slot has room for the largest expert.
+  return {.slots = static_cast<double>(outlook.cache_bytes / model.expert_bytes)};
 }
 
 double hit_rate(const Shape& shape, const Cache& cache, Routing routing) {
@@ -115,15 +126,15 @@ double stream_speed(const HardwareProfile& machine) {
 void decode(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
             const PlanWorkload& workload, Prediction& p) {
   const Shape shape = shape_of(model);
-  const Cache cache = cache_of(shape, outlook);
+  const Cache cache = cache_of(model, outlook);
   const auto k = model.n_experts_per_token;
   p.hit_rate = hit_rate(shape, cache, workload.routing);
 
   const double keys = keys_seen(model, static_cast<double>(workload.prompt_tokens), 1);
   const double kv_bytes = keys * static_cast<double>(model.kv_bytes_per_token);
   const double layer_experts_s =
-      product_seconds(model, machine, shape.expert_bytes * static_cast<double>(k), 1) / kExpertEfficiency;
-  const double dense_s = product_seconds(model, machine, shape.dense_bytes, 1) / kDenseEfficiency +
+      product_seconds(model, machine, shape.expert_bytes * static_cast<double>(k), 1);
+  const double dense_s = product_seconds(model, machine, shape.dense_bytes, 1) +
                          kv_bytes / machine.attention.bytes_per_second + overhead_seconds(model, 1) +
                          static_cast<double>(model.vocab) * kLogitSeconds;
   p.arithmetic_s = dense_s + shape.n_moe_layers * layer_experts_s;
@@ -131,14 +142,15 @@ void decode(const ModelInfo& model, const MemoryOutlook& outlook, const Hardware
   double experts_s = shape.n_moe_layers * layer_experts_s;  // with what their reads add
   const double missed = static_cast<double>(k) * shape.n_moe_layers * (1 - p.hit_rate) * shape.expert_bytes;
   p.disk_bytes = static_cast<double>(outlook.streamed_bytes) + missed;
-  const double stream_s =
-      outlook.streamed_bytes > 0 ? static_cast<double>(outlook.streamed_bytes) / stream_speed(machine) : 0;
-  p.disk_s = stream_s;
+  p.disk_s = static_cast<double>(outlook.streamed_bytes) / stream_speed(machine);
   if (missed > 0) {
     double layer_s = 0;
     for (int64_t m = 0; m <= k; ++m) {
       const auto n = static_cast<double>(m);
-      const double read_s = m == 0 ? 0 : n * shape.expert_bytes / expert_read_speed(shape, machine, n);
+      const double read_s =
+          m == 0 ? 0
+                 : kMissSeconds + n * shape.expert_bytes / kBurstEfficiency /
+                                      expert_read_speed(shape, machine, n, DiskPattern::kBurst);
       // The last one to arrive is computed after all the others.
       const double last_s = m == 0 ? 0 : layer_experts_s / static_cast<double>(k);
       const double chance = binomial(k, m, 1 - p.hit_rate);
@@ -158,11 +170,15 @@ void decode(const ModelInfo& model, const MemoryOutlook& outlook, const Hardware
 double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
                        const PlanWorkload& workload) {
   const Shape shape = shape_of(model);
-  const Cache cache = cache_of(shape, outlook);
+  const Cache cache = cache_of(model, outlook);
   const auto n_tokens = static_cast<double>(workload.prompt_tokens);
   const double head_bytes =
       shape.dense_bytes * shape.head_parameters / (shape.dense_parameters + shape.head_parameters);
-  double seconds = 0;
+  const double streamed = static_cast<double>(outlook.streamed_bytes);
+  const double head_streamed = streamed * head_bytes / shape.dense_bytes;
+  // The last pass ends with the head, which multiplies one row: nothing hides its reads.
+  double seconds =
+      std::max(product_seconds(model, machine, head_bytes, 1), head_streamed / stream_speed(machine));
   for (double done = 0; done < n_tokens;) {
     const double chunk = std::min(static_cast<double>(outlook.prefill_chunk), n_tokens - done);
     double arithmetic_s = product_seconds(model, machine, shape.dense_bytes - head_bytes, chunk);
@@ -170,22 +186,21 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
     double touched = 0;  // experts of a layer
     if (shape.n_experts > 0) {
       touched = shape.n_experts * (1 - std::pow(1 - shape.experts_per_token / shape.n_experts, chunk));
-      arithmetic_s += shape.n_moe_layers * product_seconds(model, machine, touched * shape.expert_bytes,
-                                                           chunk * shape.experts_per_token / touched);
+      const double rows = chunk * shape.experts_per_token / touched;
+      arithmetic_s += shape.n_moe_layers *
+                      product_seconds(model, machine, touched * shape.expert_bytes, rows) /
+                      (rows < kFewRows ? kFewRowsEfficiency : 1);
       // A pass that touches more than the cache holds pushes out what the next one begins with.
       const bool holds = touched * shape.n_moe_layers <= cache.slots;
       const double hits = cache.whole ? 1 : holds ? cache.slots / shape.total_experts() : 0;
       missed = touched * shape.n_moe_layers * (1 - hits) * shape.expert_bytes;
     }
-    arithmetic_s /= kPrefillEfficiency;
     arithmetic_s += 4 * static_cast<double>(model.n_heads * model.head_dim * model.n_layers) *
                     keys_seen(model, done, chunk) / machine.attention.operations_per_second;
-    arithmetic_s += overhead_seconds(model, 1);
-    if (done + chunk >= n_tokens) arithmetic_s += product_seconds(model, machine, head_bytes, 1);
-    double disk_s = 0;
-    if (outlook.streamed_bytes > 0)
-      disk_s += static_cast<double>(outlook.streamed_bytes) / stream_speed(machine);
-    if (missed > 0) disk_s += missed / expert_read_speed(shape, machine, touched);
+    arithmetic_s += overhead_seconds(model, chunk);
+    double disk_s = (streamed - head_streamed) / stream_speed(machine);
+    if (missed > 0)
+      disk_s += missed / kSweepEfficiency / expert_read_speed(shape, machine, touched, DiskPattern::kRandom);
     seconds += std::max(arithmetic_s, disk_s);
     done += chunk;
   }
@@ -208,10 +223,10 @@ Prediction predict(const ModelInfo& model, const MemoryOutlook& outlook, const H
   p.prefill_tok_s = static_cast<double>(workload.prompt_tokens) / prompt_s;
 
   // Slots are filled by use, unless all experts fit.
-  const Cache cache = cache_of(shape_of(model), outlook);
+  const Cache cache = cache_of(model, outlook);
   const uint64_t loaded = outlook.pinned_bytes + (cache.whole ? outlook.cache_bytes : 0);
   const bool whole = outlook.streamed_bytes == 0 && cache.whole;
-  p.load_s = static_cast<double>(loaded) / machine.disk_sequential(/*direct=*/!whole);
+  p.load_s = static_cast<double>(loaded) / kLoadEfficiency / machine.disk_sequential(/*direct=*/!whole);
   p.first_token_s = p.load_s + prompt_s;
   return p;
 }

@@ -16,8 +16,8 @@ HardwareProfile healthy() {
   p.machine.huge_pages = "madvise";
   p.machine.governor = "performance";
   p.disk_facts = {.path = "/models", .file_system = "ext4", .device = "259:1", .rotational = false};
-  for (const uint64_t depth : {1, 32}) p.disk.push_back({256 << 10, depth, true, false, 2e9});
-  p.disk.push_back({1 << 20, 16, true, true, 3e9});
+  for (const uint64_t depth : {1, 32}) p.disk.push_back({256 << 10, depth, true, DiskPattern::kRandom, 2e9});
+  p.disk.push_back({1 << 20, 16, true, DiskPattern::kInOrder, 3e9});
   p.reads = {{.n_threads = 8, .huge_pages = true, .bytes_per_second = 40e9}};
   return p;
 }
@@ -34,7 +34,7 @@ TEST(Diagnosis, NamesEachTroubleAndItsRemedy) {
   const Case cases[] = {
       {[](auto& p) { p.machine.io_uring = false; }, true, "io_uring", "sysctl"},
       {[](auto& p) {
-         p.disk = {{1 << 20, 16, false, true, 3e9}};
+         p.disk = {{1 << 20, 16, false, DiskPattern::kInOrder, 3e9}};
        },
        true, "O_DIRECT", "ext4"},
       {[](auto& p) { p.reads[0].huge_pages = false; }, true, "huge pages", "compact_memory"},
@@ -50,7 +50,7 @@ TEST(Diagnosis, NamesEachTroubleAndItsRemedy) {
        false, "RLIMIT_MEMLOCK", "ulimit -l"},
       {[](auto& p) {
          p.disk.clear();
-         p.disk.push_back({1 << 20, 16, true, true, 0.2e9});
+         p.disk.push_back({1 << 20, 16, true, DiskPattern::kInOrder, 0.2e9});
        },
        true, "0.20 GB/s", "NVMe"},
       {[](auto& p) { p.disk[0].bytes_per_second = 0.3e9; }, false, "at a time", ""},

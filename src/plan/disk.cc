@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -25,12 +26,13 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kLongRead = kMiB;  // as the engine reads what lies in order
 constexpr uint64_t kLongDepth = 16;
+constexpr uint64_t kBurstBlocks[] = {kMiB / 4, kMiB};
 constexpr uint64_t kLeastBlocks = 64;  // fewer would be read again and again
 constexpr uint64_t kWriteBytes = 4 * kMiB;
 
-// Keeps `depth` reads in flight until the time is up or `next` says that there are no more; bytes per second.
-// A read that fails throws Error(kIo).
-double read_blocks(uint64_t block, uint64_t depth, double seconds,
+// Keeps `depth` reads in flight (or, in bursts, submits so many once the ones before have come) until the
+// time is up or `next` says that there are no more; bytes per second. A read that fails throws Error(kIo).
+double read_blocks(uint64_t block, uint64_t depth, bool bursts, double seconds,
                    FunctionRef<bool(const File*& file, uint64_t& offset)> next) {
   const std::unique_ptr<AsyncReader> reader = make_reader(depth);
   const PageBuffer buffer(depth * block);
@@ -45,37 +47,42 @@ double read_blocks(uint64_t block, uint64_t depth, double seconds,
     return reader->submit(std::span(&request, 1)) == 1;
   };
   bool more = true;
-  for (uint64_t slot = 0; slot < depth && more; ++slot) more = submit(slot);
+  const auto submit_all = [&] {
+    for (uint64_t slot = 0; slot < depth && more; ++slot) more = submit(slot);
+  };
+  submit_all();
   std::array<ReadCompletion, 64> done;
   while (reader->in_flight() > 0) {
     const size_t n = reader->collect(done, /*block=*/true);
     for (size_t i = 0; i < n; ++i) {
       if (done[i].error != 0) throw_errno(done[i].error, "cannot read", file->path());
       bytes += block;
-      if (more && monotonic_seconds() - start < seconds) more = submit(done[i].tag);
+      if (!bursts && more && monotonic_seconds() - start < seconds) more = submit(done[i].tag);
     }
+    if (bursts && reader->in_flight() == 0 && monotonic_seconds() - start < seconds) submit_all();
   }
   return static_cast<double>(bytes) / (monotonic_seconds() - start);
 }
 
 double read_in_order(const File& file, double seconds) {
   uint64_t at = 0;
-  return read_blocks(kLongRead, kLongDepth, seconds, [&](const File*& from, uint64_t& offset) {
-    if (at + kLongRead > file.size()) return false;
-    from = &file;
-    offset = at;
-    at += kLongRead;
-    return true;
-  });
+  return read_blocks(kLongRead, kLongDepth, /*bursts=*/false, seconds,
+                     [&](const File*& from, uint64_t& offset) {
+                       if (at + kLongRead > file.size()) return false;
+                       from = &file;
+                       offset = at;
+                       at += kLongRead;
+                       return true;
+                     });
 }
 
-double read_at_random(const File& file, uint64_t block, uint64_t depth, double seconds) {
+double read_at_random(const File& file, uint64_t block, uint64_t depth, bool bursts, double seconds) {
   std::vector<uint32_t> order(static_cast<size_t>(file.size() / block));
   std::iota(order.begin(), order.end(), 0U);
   std::mt19937 random(static_cast<uint32_t>(block + depth));
   std::shuffle(order.begin(), order.end(), random);
   size_t at = 0;
-  return read_blocks(block, depth, seconds, [&](const File*& from, uint64_t& offset) {
+  return read_blocks(block, depth, bursts, seconds, [&](const File*& from, uint64_t& offset) {
     from = &file;
     offset = order[at++ % order.size()] * block;
     return true;
@@ -132,11 +139,15 @@ DiskTestFile::~DiskTestFile() { ::close(fd_); }
 
 std::string DiskTestFile::path() const { return format_string("/proc/self/fd/%d", fd_); }
 
+const char* disk_pattern_name(DiskPattern pattern) noexcept {
+  return pattern == DiskPattern::kRandom ? "random" : pattern == DiskPattern::kBurst ? "burst" : "in order";
+}
+
 std::vector<DiskSpeed> measure_disk(const std::string& path, const std::vector<uint64_t>& blocks,
                                     const std::vector<uint64_t>& depths, double seconds,
                                     const std::function<void(uint64_t, uint64_t)>& step) {
   std::vector<DiskSpeed> table;
-  const uint64_t total = blocks.size() * depths.size() + 2;
+  const uint64_t total = (blocks.size() + std::size(kBurstBlocks)) * depths.size() + 2;
   uint64_t n_done = 0;
   const auto add = [&](const DiskSpeed& speed) {
     table.push_back(speed);
@@ -150,12 +161,16 @@ std::vector<DiskSpeed> measure_disk(const std::string& path, const std::vector<u
   if (direct->mode() == IoMode::kDirect) {
     for (const uint64_t block : blocks)
       for (const uint64_t depth : depths)
-        add({block, depth, true, false, read_at_random(*direct, block, depth, seconds)});
-    add({kLongRead, kLongDepth, true, true, read_in_order(*direct, seconds)});
+        add({block, depth, true, DiskPattern::kRandom,
+             read_at_random(*direct, block, depth, false, seconds)});
+    for (const uint64_t block : kBurstBlocks)
+      for (const uint64_t depth : depths)
+        add({block, depth, true, DiskPattern::kBurst, read_at_random(*direct, block, depth, true, seconds)});
+    add({kLongRead, kLongDepth, true, DiskPattern::kInOrder, read_in_order(*direct, seconds)});
   }
   const std::shared_ptr<const File> buffered = File::open(path, IoMode::kBuffered);
   (void)::posix_fadvise(buffered->descriptor(), 0, 0, POSIX_FADV_DONTNEED);
-  add({kLongRead, kLongDepth, false, true, read_in_order(*buffered, seconds)});
+  add({kLongRead, kLongDepth, false, DiskPattern::kInOrder, read_in_order(*buffered, seconds)});
   return table;
 }
 
@@ -168,17 +183,18 @@ double measure_disk_bandwidth(const std::vector<std::string>& files) {
   }
   size_t current = 0;
   uint64_t at = 0;
-  return read_blocks(kLongRead, kLongDepth, kSeconds, [&](const File*& from, uint64_t& offset) {
-    while (current < opened.size() && at + kLongRead > opened[current]->size()) {
-      ++current;
-      at = 0;
-    }
-    if (current == opened.size()) return false;
-    from = opened[current].get();
-    offset = at;
-    at += kLongRead;
-    return true;
-  });
+  return read_blocks(kLongRead, kLongDepth, /*bursts=*/false, kSeconds,
+                     [&](const File*& from, uint64_t& offset) {
+                       while (current < opened.size() && at + kLongRead > opened[current]->size()) {
+                         ++current;
+                         at = 0;
+                       }
+                       if (current == opened.size()) return false;
+                       from = opened[current].get();
+                       offset = at;
+                       at += kLongRead;
+                       return true;
+                     });
 }
 
 }  // namespace sluice

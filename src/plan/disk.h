@@ -11,12 +11,19 @@
 
 namespace sluice {
 
+enum class DiskPattern : uint8_t {
+  kRandom,   // at random offsets, one after another, always so many in flight
+  kBurst,    // at random offsets, so many at once, and the next ones when all have come: experts of a layer
+  kInOrder,  // from the beginning of the file
+};
+const char* disk_pattern_name(DiskPattern pattern) noexcept;  // "random"
+
 // One measurement.
 struct DiskSpeed {
   uint64_t block_bytes = 0;
-  uint64_t depth = 0;       // reads in flight
-  bool direct = true;       // O_DIRECT; false: through the page cache, which was emptied of the file before
-  bool sequential = false;  // false: at random offsets
+  uint64_t depth = 0;  // reads in flight
+  bool direct = true;  // O_DIRECT; false: through the page cache, which was emptied of the file before
+  DiskPattern pattern = DiskPattern::kRandom;
   double bytes_per_second = 0;
 };
 
@@ -38,10 +45,10 @@ class DiskTestFile {
   int fd_ = -1;
 };
 
-// Random reads around the page cache of every block size at every depth, then in order: 1 MiB, 16 in flight,
-// around the cache and through it. About `seconds` each; the reads around the cache are left out where the
-// file system has none. `step(done, total)` after each; may throw to cancel. Error(kInvalid) for a file too
-// small to read at random.
+// Random reads around the page cache of every block size at every depth, bursts of blocks of 256 KiB and 1
+// MiB, then in order: 1 MiB, 16 in flight, around the cache and through it. About `seconds` each; the reads
+// around the cache are left out where the file system has none. `step(done, total)` after each; may throw to
+// cancel. Error(kInvalid) for a file too small to read at random.
 std::vector<DiskSpeed> measure_disk(const std::string& path, const std::vector<uint64_t>& blocks,
                                     const std::vector<uint64_t>& depths, double seconds,
                                     const std::function<void(uint64_t done, uint64_t total)>& step = {});

@@ -39,6 +39,12 @@ double interpolate(std::span<const double> xs, std::span<const double> ys, doubl
 Json unlimited(uint64_t bytes) { return bytes == UINT64_MAX ? Json(nullptr) : Json(bytes); }
 uint64_t or_unlimited(const Json& json) { return json.is_null() ? UINT64_MAX : json.get<uint64_t>(); }
 
+DiskPattern pattern_from(const std::string& name) {
+  for (const DiskPattern pattern : {DiskPattern::kRandom, DiskPattern::kBurst})
+    if (name == disk_pattern_name(pattern)) return pattern;
+  return DiskPattern::kInOrder;
+}
+
 }  // namespace
 
 bool HardwareProfile::has_direct() const {
@@ -51,17 +57,18 @@ double HardwareProfile::memory_peak() const {
   return best;
 }
 
-double HardwareProfile::disk_speed(uint64_t block_bytes, double depth) const {
+double HardwareProfile::disk_speed(uint64_t block_bytes, double depth, DiskPattern pattern) const {
   std::set<uint64_t> blocks, depths;
   for (const DiskSpeed& s : disk) {
-    if (!s.direct || s.sequential) continue;
+    if (!s.direct || s.pattern != pattern) continue;
     blocks.insert(s.block_bytes);
     depths.insert(s.depth);
   }
   if (blocks.empty()) return disk_sequential(true);
-  const auto at = [this](uint64_t block, uint64_t d) {
+  const auto at = [&](uint64_t block, uint64_t d) {
     for (const DiskSpeed& s : disk)
-      if (s.direct && !s.sequential && s.block_bytes == block && s.depth == d) return s.bytes_per_second;
+      if (s.direct && s.pattern == pattern && s.block_bytes == block && s.depth == d)
+        return s.bytes_per_second;
     return 0.0;
   };
   std::vector<double> xs, ys, log_depths;
@@ -80,7 +87,7 @@ double HardwareProfile::disk_speed(uint64_t block_bytes, double depth) const {
 double HardwareProfile::disk_sequential(bool direct) const {
   double other = 0;
   for (const DiskSpeed& s : disk) {
-    if (!s.sequential) continue;
+    if (s.pattern != DiskPattern::kInOrder) continue;
     if (s.direct == direct) return s.bytes_per_second;
     other = s.bytes_per_second;
   }
@@ -128,15 +135,15 @@ HardwareProfile measure_hardware(const HardwareOptions& options) {
     const std::vector<uint64_t> depths =
         options.quick ? std::vector<uint64_t>{1, 8, 32} : std::vector<uint64_t>{1, 2, 4, 8, 16, 32};
     profile.disk =
-        measure_disk(written ? written->path() : options.file, blocks, depths, options.quick ? 0.2 : 0.5,
+        measure_disk(written ? written->path() : options.file, blocks, depths, options.quick ? 0.2 : 0.35,
                      [&](uint64_t done, uint64_t total) { report("disk", done, total); });
   }
 
   const uint64_t buffer_bytes = read_buffer_bytes(memory_info().spare() / 4);
   report("memory", 0, 2);
-  profile.reads = measure_reads(profile.n_threads, buffer_bytes);
+  profile.reads = measure_reads(profile.n_threads, buffer_bytes, options.quick ? 1 : 3);
   report("arithmetic", 1, 2);
-  profile.arithmetic = measure_arithmetic(profile.n_threads, "");
+  profile.arithmetic = measure_arithmetic(profile.n_threads, "", options.quick ? 0.1 : 0.5);
   {
     const ProductBench bench(profile.n_threads, buffer_bytes);
     const double seconds = options.quick ? 0.02 : 0.06;
@@ -161,7 +168,7 @@ Json to_json(const HardwareProfile& p) {
     disk.push_back({{"block_bytes", s.block_bytes},
                     {"depth", s.depth},
                     {"direct", s.direct},
-                    {"sequential", s.sequential},
+                    {"pattern", disk_pattern_name(s.pattern)},
                     {"bytes_s", s.bytes_per_second}});
   for (const ReadPeak& r : p.reads)
     reads.push_back({{"threads", r.n_threads},
@@ -247,7 +254,7 @@ HardwareProfile profile_from_json(const Json& json, const std::string& where) tr
                   .celsius = d.at("celsius")};
   for (const Json& s : d.at("speeds"))
     p.disk.push_back(
-        {s.at("block_bytes"), s.at("depth"), s.at("direct"), s.at("sequential"), s.at("bytes_s")});
+        {s.at("block_bytes"), s.at("depth"), s.at("direct"), pattern_from(s.at("pattern")), s.at("bytes_s")});
   for (const Json& r : json.at("reads"))
     p.reads.push_back(
         {r.at("threads"), r.at("huge_pages"), r.at("streams"), r.at("prefetch_bytes"), r.at("bytes_s")});

@@ -31,10 +31,10 @@ struct HardwareProfile {
   bool has_direct() const;     // reads around the page cache
   double memory_peak() const;  // bytes per second, the best of `reads`
 
-  // Bytes per second of random reads, between the measured points; the table's edge beyond them, and for
-  // blocks below the smallest in proportion. Through the page cache in order where there is no other. 0: not
+  // Bytes per second of reads around the page cache, between the measured points of a pattern; the table's
+  // edge beyond them, and for blocks below the smallest in proportion. What there is where that was not
   // measured.
-  double disk_speed(uint64_t block_bytes, double depth) const;
+  double disk_speed(uint64_t block_bytes, double depth, DiskPattern pattern = DiskPattern::kRandom) const;
   // Of reads of 1 MiB in order, 16 in flight. `direct` as asked for where it was measured.
   double disk_sequential(bool direct) const;
 

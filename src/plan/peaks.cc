@@ -36,11 +36,11 @@ double read_once(ThreadPool& pool, const PageBuffer& buffer, const ReadLoop& loo
   return monotonic_seconds() - start;
 }
 
-ReadPeak best_loop(int n_threads, bool huge_pages, const PageBuffer& buffer) {
-  constexpr int kPasses = 3;  // of every loop, in turn: a moment in which others are busy hits them all
+// The passes of the loops take turns: a moment in which others are busy hits them all.
+ReadPeak best_loop(int n_threads, bool huge_pages, const PageBuffer& buffer, int n_passes) {
   ThreadPool pool(n_threads);
   ReadPeak best = {.n_threads = n_threads, .huge_pages = huge_pages};
-  for (int pass = 0; pass < kPasses; ++pass) {
+  for (int pass = 0; pass < n_passes; ++pass) {
     for (const ReadLoop& loop : kReadLoops) {
       const double speed = static_cast<double>(buffer.size()) / read_once(pool, buffer, loop);
       if (speed <= best.bytes_per_second) continue;
@@ -52,10 +52,9 @@ ReadPeak best_loop(int n_threads, bool huge_pages, const PageBuffer& buffer) {
   return best;
 }
 
-// The best of half a second; `rounds(n)` returns the operations done.
-double measure_rounds(int n_threads, FunctionRef<int64_t(int64_t)> rounds) {
+// The best of so many seconds; `rounds(n)` returns the operations done.
+double measure_rounds(int n_threads, double seconds, FunctionRef<int64_t(int64_t)> rounds) {
   constexpr int64_t kTasks = 16;
-  constexpr double kSeconds = 0.5;
   constexpr double kTaskSeconds = 1e-3;
   int64_t n_rounds = 1000;
   const double trial = monotonic_seconds();
@@ -65,7 +64,7 @@ double measure_rounds(int n_threads, FunctionRef<int64_t(int64_t)> rounds) {
   ThreadPool pool(n_threads);
   double best = 0;
   const double begin = monotonic_seconds();
-  while (monotonic_seconds() - begin < kSeconds) {
+  while (monotonic_seconds() - begin < seconds) {
     std::atomic<int64_t> operations = 0;
     const double start = monotonic_seconds();
     pool.run(kTasks * n_threads, [&](int64_t, int) { operations += rounds(n_rounds); });
@@ -76,7 +75,7 @@ double measure_rounds(int n_threads, FunctionRef<int64_t(int64_t)> rounds) {
 
 }  // namespace
 
-std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes) {
+std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes, int n_passes) {
   std::vector<ReadPeak> peaks;
   for (const bool huge : {false, true}) {
     const uint64_t huge_before = huge_page_bytes();
@@ -84,8 +83,8 @@ std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes) {
     ::madvise(buffer.data(), buffer.size(), huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     std::fill_n(buffer.data(), buffer.size(), std::byte{1});  // pages of their own, not the zero page
     if (huge && huge_page_bytes() < huge_before + buffer.size() / 10 * 9) continue;  // none to be had
-    peaks.push_back(best_loop(1, huge, buffer));
-    if (n_threads > 1) peaks.push_back(best_loop(n_threads, huge, buffer));
+    peaks.push_back(best_loop(1, huge, buffer, n_passes));
+    if (n_threads > 1) peaks.push_back(best_loop(n_threads, huge, buffer, n_passes));
   }
   return peaks;
 }
@@ -98,11 +97,11 @@ uint64_t read_buffer_bytes(uint64_t most) {
   return std::min(std::max(512 * kMiB, 3 * cache), std::max(most, kPieceBytes));
 }
 
-ArithmeticPeaks measure_arithmetic(int n_threads, const std::string& isa) {
+ArithmeticPeaks measure_arithmetic(int n_threads, const std::string& isa, double seconds_each) {
   const KernelTable& table = kernel_table(isa);
-  return {.int8 = measure_rounds(n_threads, [&](int64_t n) { return int8_rounds(table, n); }),
-          .f32 = measure_rounds(n_threads, [&](int64_t n) { return f32_rounds(table, n); }),
-          .bf16 = measure_rounds(n_threads, [&](int64_t n) { return bf16_rounds(table, n); })};
+  return {.int8 = measure_rounds(n_threads, seconds_each, [&](int64_t n) { return int8_rounds(table, n); }),
+          .f32 = measure_rounds(n_threads, seconds_each, [&](int64_t n) { return f32_rounds(table, n); }),
+          .bf16 = measure_rounds(n_threads, seconds_each, [&](int64_t n) { return bf16_rounds(table, n); })};
 }
 
 }  // namespace sluice

@@ -15,10 +15,11 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kSize = 2048;            // matrices are square
-constexpr int64_t kMatricesPerRegion = 4;  // as q/k/v or the blocks of a large weight are one region
-constexpr uint64_t kSlack = 64;            // kernels may look a little beyond a row
-constexpr std::byte kFill{0x2c};           // a small normal number in every float format
+constexpr int64_t kSize = 2048;  // matrices are square
+// In one parallel region, so many that what a region costs does not count.
+constexpr size_t kMatrices[kNumProductRows] = {16, 8, 4, 2, 1};
+constexpr uint64_t kSlack = 64;   // kernels may look a little beyond a row
+constexpr std::byte kFill{0x2c};  // a small normal number in every float format
 
 // Seconds that one `pass` takes: the median of three at least, of as many as `seconds` allow.
 double median_seconds(double seconds, FunctionRef<void()> pass) {
@@ -52,18 +53,20 @@ ProductSpeed ProductBench::product(const std::string& name, double seconds) cons
   ThreadPool pool(n_threads_);
   const Compute compute = {.table = &kernel_table(), .pool = &pool};
   const std::vector<float> x(static_cast<size_t>(kProductRows[kNumProductRows - 1] * kSize), 0.5F);
-  std::vector<std::vector<float>> out(kMatricesPerRegion, std::vector<float>(x.size()));
+  std::vector<std::vector<float>> out(kMatrices[0]);
   Activations input;
-  std::array<MatmulTask, kMatricesPerRegion> tasks;
   uint64_t next = 0;
 
   ProductSpeed speed = {.encoding = name, .bits_per_weight = bits_per_weight(encoding, params)};
   for (size_t i = 0; i < kNumProductRows; ++i) {
     const int64_t rows = kProductRows[i];
-    // One row looks at so much of the memory that no cache can help; more rows are slower anyway.
-    const uint64_t per_pass = std::max<uint64_t>(n_matrices / 8 / static_cast<uint64_t>(rows), 4);
+    std::vector<MatmulTask> tasks(kMatrices[i]);
+    for (size_t t = 0; t < tasks.size(); ++t) out[t].resize(static_cast<size_t>(rows * kSize));
+    // Passes go on where the one before ended, so that together they look at more than a cache holds.
+    const uint64_t n_regions =
+        std::max<uint64_t>(n_matrices / 8 / static_cast<uint64_t>(rows) / tasks.size(), 1);
     const double pass_s = median_seconds(seconds, [&] {
-      for (uint64_t done = 0; done < per_pass; done += kMatricesPerRegion) {
+      for (uint64_t region = 0; region < n_regions; ++region) {
         input.set(x.data(), rows, kSize, kSize);
         input.prepare(compute, encoding);
         for (size_t t = 0; t < tasks.size(); ++t) {
@@ -83,8 +86,7 @@ ProductSpeed ProductBench::product(const std::string& name, double seconds) cons
         matmul(compute, tasks);
       }
     });
-    const uint64_t n = (per_pass + kMatricesPerRegion - 1) / kMatricesPerRegion * kMatricesPerRegion;
-    speed.bytes_per_second[i] = static_cast<double>(n * matrix_bytes) / pass_s;
+    speed.bytes_per_second[i] = static_cast<double>(n_regions * tasks.size() * matrix_bytes) / pass_s;
   }
   return speed;
 }
