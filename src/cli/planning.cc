@@ -123,17 +123,19 @@ PlannedModel open_outline(EngineOptions options, const CatalogueEntry& entry, co
 }
 
 PlannedModel open_planned(const EngineOptions& options) {
-  std::string missing;
+  std::string path, missing;
   try {
-    const std::string path = resolve_model(options.model);
+    path = resolve_model(options.model);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNotFound) throw;
+    missing = error.what();
+  }
+  if (!path.empty()) {
     PlannedModel planned;
     planned.name = options.model;
     planned.file = largest_file(path);
     planned.engine = Engine::open(options);
     return planned;
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kNotFound) throw;
-    missing = error.what();
   }
   if (const auto found = in_catalogue(options.model))
     return open_outline(options, *found->first, found->second);

@@ -110,7 +110,8 @@ Cache cache_of(const ModelInfo& model, const MemoryOutlook& outlook) {
   const double total = static_cast<double>(model.n_experts * model.n_moe_layers);
   if (outlook.cache_bytes >= model.experts_bytes) return {.slots = total, .whole = true};
   // Every slot has room for the largest expert.
-  return {.slots = static_cast<double>(outlook.cache_bytes / model.expert_bytes)};
+  const uint64_t slots = outlook.cache_bytes / model.expert_bytes;
+  return {.slots = static_cast<double>(slots)};
 }
 
 double hit_rate(const Shape& shape, const Cache& cache, Routing routing) {

@@ -128,9 +128,9 @@ AttentionSpeed ProductBench::attention(double seconds) const {
   const size_t n_short = std::min<size_t>(n_layers, 16);
   const double one = median_seconds(seconds, [&] { pass(1, n_short); });
   const double many = median_seconds(seconds, [&] { pass(kQueries, 1); });
-  const auto seen = static_cast<double>(kQueries * (kContext - kQueries) + kQueries * (kQueries + 1) / 2);
+  constexpr int64_t kSeen = kQueries * (kContext - kQueries) + kQueries * (kQueries + 1) / 2;
   return {.bytes_per_second = static_cast<double>(n_short * kBlocks * kBlockBytes) / one,
-          .operations_per_second = 4.0 * static_cast<double>(kKvHeads * kGroup * kHeadDim) * seen / many};
+          .operations_per_second = 4.0 * static_cast<double>(kKvHeads * kGroup * kHeadDim * kSeen) / many};
 }
 
 std::vector<std::string> ProductBench::encodings() {
