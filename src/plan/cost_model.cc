@@ -12,10 +12,10 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 // Found by short runs of this engine; docs/performance.md says how to find them again.
-constexpr double kStreamEfficiency = 0.8;  // of the disk's speed in order: dense weights
-constexpr double kBurstEfficiency = 0.85;  // of its speed in bursts: the experts that a token misses
-constexpr double kSweepEfficiency = 0.7;   // of its speed at random: the experts of a whole prompt
-constexpr double kFewRows = 64;            // below which that counts
+constexpr double kStreamEfficiency = 0.72;  // of the disk's speed in order: dense weights
+constexpr double kBurstEfficiency = 0.85;   // of its speed in bursts: the experts that a token misses
+constexpr double kSweepEfficiency = 0.62;   // of its speed at random: the experts of a whole prompt
+constexpr double kFewRows = 64;             // below which that counts
 constexpr double kFewRowsEfficiency =
     0.65;                                 // of the kernels with few rows: experts' vary from one to the next
 constexpr double kMissSeconds = 0.6e-3;   // of a layer that must read, beside the reads
