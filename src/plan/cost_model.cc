@@ -12,18 +12,18 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 // Found by short runs of this engine; docs/performance.md says how to find them again.
-constexpr double kStreamEfficiency = 0.72;  // of the disk's speed in order: dense weights
-constexpr double kBurstEfficiency = 0.85;   // of its speed in bursts: the experts that a token misses
-constexpr double kSweepEfficiency = 0.62;   // of its speed at random: the experts of a whole prompt
-constexpr double kFewRows = 64;             // below which that counts
+constexpr double kStreamEfficiency = 0.7;  // of the disk's speed in order: dense weights
+constexpr double kBurstEfficiency = 0.58;  // of its speed in bursts: the experts that a token misses
+constexpr double kSweepEfficiency = 0.62;  // of its speed at random: the experts of a whole prompt
+constexpr double kFewRows = 64;            // below which that counts
 constexpr double kFewRowsEfficiency =
     0.65;                                 // of the kernels with few rows: experts' vary from one to the next
-constexpr double kMissSeconds = 0.6e-3;   // of a layer that must read, beside the reads
+constexpr double kMissSeconds = 0.25e-3;  // of a layer that must read, beside the reads
 constexpr double kLoadEfficiency = 0.6;   // of the disk's speed in order: loading, with fresh pages
 constexpr double kRegionSeconds = 10e-6;  // of a parallel region
 constexpr double kRegionsPerLayer = 4;    // q/k/v, output, gate and up, down
 constexpr double kLayerSeconds = 10e-6;   // what runs between them
-constexpr double kMoeLayerSeconds = 20e-6;  // routing, gathering, combining
+constexpr double kMoeLayerSeconds = 40e-6;  // routing, gathering, combining
 constexpr double kRowSeconds = 4.2e-9;  // norms, RoPE, activation, residuals: per row, layer and hidden value
 constexpr double kLogitSeconds = 3.8e-9;  // sampling, per word of the vocabulary
 constexpr double kReadsPerExpert = 3;     // gate, up and down lie apart in GGUF files
