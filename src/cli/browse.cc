@@ -15,7 +15,6 @@
 #include "base/units.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
-#include "cli/interrupt.h"
 #include "cli/model_flags.h"
 #include "cli/planning.h"
 #include "cli/table.h"
@@ -225,12 +224,10 @@ int pick(const std::vector<Line>& lines) {
 
 int browse(const BrowseOptions& options) {
   const HardwareProfile machine = hardware_for("");
-  catch_interrupts();
   std::vector<Line> lines;
   {
     ProgressBar bar("judging", "models");
     for (const CatalogueEntry& entry : catalogue()) {
-      if (interrupted()) throw_error(ErrorKind::kCancelled, "interrupted");
       Line line = judge(entry, machine, options.ram);
       const bool usable = line.verdict == Verdict::kFits || line.verdict == Verdict::kStreams;
       if (usable || options.all) lines.push_back(std::move(line));
