@@ -33,13 +33,16 @@ struct ModelInfo {
   std::string architecture;  // "qwen3_moe"
   int64_t n_layers = 0, hidden = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, vocab = 0;
   int64_t n_experts = 0, n_experts_per_token = 0;  // 0 for dense models
+  int64_t n_moe_layers = 0;                        // layers with experts
+  int64_t expert_parameters = 0;                   // of one expert
   int64_t trained_context = 0;
   int64_t n_parameters = 0;
   int64_t n_active_parameters = 0;     // that one token is multiplied with
   std::vector<EncodingUse> encodings;  // of the matrices, largest share first
   uint64_t file_bytes = 0;             // of all tensors
   uint64_t bytes_per_token = 0;        // weight bytes that one generated token reads from memory
-  uint64_t expert_bytes = 0;           // of one expert; 0 for dense models
+  uint64_t expert_bytes = 0;           // of the largest expert; 0 for dense models
+  uint64_t experts_bytes = 0;          // of all of them
   uint64_t kv_bytes_per_token = 0;
   std::vector<int64_t> attention_windows;  // tokens that a layer looks back at, of each layer; 0: all
 };

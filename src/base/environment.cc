@@ -32,4 +32,10 @@ std::optional<std::string> read_environment(Variable variable) {
   return value;
 }
 
+std::string state_directory() {
+  if (const auto state = read_environment(Variable::kXdgStateHome)) return *state + "/sluice";
+  if (const auto home = read_environment(Variable::kHome)) return *home + "/.local/state/sluice";
+  return {};
+}
+
 }  // namespace sluice

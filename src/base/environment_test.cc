@@ -16,5 +16,16 @@ TEST(Environment, EmptyIsUnset) {
   EXPECT_EQ(read_environment(Variable::kHfHome), std::nullopt);
 }
 
+TEST(Environment, TheStateHasItsPlace) {
+  ::setenv("HOME", "/home/me", 1);
+  ::unsetenv("XDG_STATE_HOME");
+  EXPECT_EQ(state_directory(), "/home/me/.local/state/sluice");
+  ::setenv("XDG_STATE_HOME", "/state", 1);
+  EXPECT_EQ(state_directory(), "/state/sluice");
+  ::unsetenv("XDG_STATE_HOME");
+  ::unsetenv("HOME");
+  EXPECT_EQ(state_directory(), "");
+}
+
 }  // namespace
 }  // namespace sluice

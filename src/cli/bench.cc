@@ -18,6 +18,7 @@
 #include "cli/model_flags.h"
 #include "cli/verbs.h"
 #include "format/checkpoint.h"
+#include "plan/disk.h"
 #include "platform/clock.h"
 #include "platform/memory_info.h"
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "cli/bench_measure.h"
-#include "cli/peaks.h"
+#include "plan/peaks.h"
 #include "sluice/engine.h"
 
 namespace sluice {

@@ -5,31 +5,13 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/table.h"
 
 namespace sluice {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Row = std::vector<std::string>;
-
-// The first column to the left, the others to the right; a row may be shorter than others.
-std::string aligned(const std::vector<Row>& rows) {
-  std::vector<size_t> width;
-  for (const Row& row : rows) {
-    width.resize(std::max(width.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
-  }
-  std::string text;
-  for (const Row& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) {
-      const std::string space(width[i] - row[i].size(), ' ');
-      line += i == 0 ? row[i] + space : "   " + space + row[i];
-    }
-    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-  }
-  return text;
-}
+using Row = TableRow;
 
 std::string number(double value) { return format_string(value < 99.95 ? "%.1f" : "%.0f", value); }
 std::string gigabytes(double per_second) { return number(per_second * 1e-9) + " GB/s"; }
@@ -87,7 +69,7 @@ std::string machine_text(const BenchReport& report) {
   with_all(("  int8 products, " + report.stats.kernels).c_str(), operations(peaks.arithmetic.int8));
   with_all("  f32 products", operations(peaks.arithmetic.f32));
   with_all("  bf16 products", peaks.arithmetic.bf16 > 0 ? operations(peaks.arithmetic.bf16) : "n/a");
-  return aligned(rows);
+  return aligned_table(rows);
 }
 
 std::string tests_text(const BenchReport& report) {
@@ -103,7 +85,7 @@ std::string tests_text(const BenchReport& report) {
                            bytes(test.work.disk_bytes).c_str(),
                            format_seconds(measured.per_token(measured.total.stall_seconds)).c_str());
   }
-  return aligned(rows) + notes;
+  return aligned_table(rows) + notes;
 }
 
 // Where the time of each test went; "other" is what no operator accounts for.
@@ -127,7 +109,7 @@ std::string profile_text(const BenchReport& report) {
       other -= op.seconds;
     }
     add("other", 0, other, 0);
-    text += "\n" + aligned(rows);
+    text += "\n" + aligned_table(rows);
   }
   return text;
 }
@@ -146,7 +128,7 @@ std::string batches_text(const BenchReport& report) {
                     test.rate(), test.of_limit()});
     if (experts) rows.back().push_back(number(test.work.experts_per_layer));
   }
-  return aligned(rows);
+  return aligned_table(rows);
 }
 
 std::string peer_text(const BenchReport& report) {
@@ -155,7 +137,7 @@ std::string peer_text(const BenchReport& report) {
   for (const Comparison& c : report.comparisons)
     rows.push_back({"  " + c.test.name(), number(c.ours().median()), range(c.ours()),
                     number(c.peer().median()), range(c.peer()), ratio(c.ratio()), ratio_range(c.ratio())});
-  std::string text = aligned(rows);
+  std::string text = aligned_table(rows);
   for (const std::string& name : report.left_out) text += "  not compared: " + name + "\n";
   return text + "  peer: " + printable(report.peer_command, 400) + "\n";
 }

@@ -56,13 +56,6 @@ examples:
 
 Type /help inside. Without a terminal each line of standard input is a message.)";
 
-// $XDG_STATE_HOME/sluice, ~/.local/state/sluice, or nothing where there is no home.
-fs::path state_directory() {
-  if (const auto state = read_environment(Variable::kXdgStateHome)) return fs::path(*state) / "sluice";
-  if (const auto home = read_environment(Variable::kHome)) return fs::path(*home) / ".local/state/sluice";
-  return {};
-}
-
 fs::path conversation_path(const std::string& name) {
   if (name.empty()) throw_error(ErrorKind::kInvalid, "give the conversation a name");
   if (name.find('/') != std::string::npos) return name;
@@ -89,7 +82,7 @@ class Chat {
         sampling_(options.sampling),
         system_(options.system),
         session_(engine.new_session()),
-        editor_(state_directory().empty() ? std::string() : (state_directory() / "history").string()) {}
+        editor_(state_directory().empty() ? std::string() : state_directory() + "/history") {}
 
   int run(const std::string& first);
 

@@ -30,6 +30,7 @@ examples:
   sluice run model.gguf "Why is the sky blue?" --ram 2G
   sluice chat Qwen/Qwen3-8B --ram 50%%
   sluice inspect model.gguf
+  sluice browse
 
 `sluice VERB --help` explains a verb with its options and examples.
 )";

@@ -20,18 +20,6 @@ namespace {
 
 constexpr uint64_t kMaxTextFile = uint64_t{1} << 30;
 
-// Turns a parser's Error into CLI11's way of refusing a value.
-std::string check_size(const std::string& text, const char* word, const char* what) {
-  if (text == word) return {};
-  try {
-    parse_bytes_or_percent(text, uint64_t{1} << 40, what);
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    return message.substr(message.find(": ") + 2);  // CLI11 names the option itself
-  }
-  return {};
-}
-
 std::pair<int32_t, float> parse_bias(const std::string& text) {
   const size_t colon = text.find_first_of(":=");
   int32_t id = -1;
@@ -76,6 +64,17 @@ CLI::Option* add_choice(CLI::App& app, const char* name, T& into, std::map<std::
 }
 
 }  // namespace
+
+std::string check_size(const std::string& text, const char* word, const char* what) {
+  if (text == word) return {};
+  try {
+    parse_bytes_or_percent(text, uint64_t{1} << 40, what);
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    return message.substr(message.find(": ") + 2);  // CLI11 names the option itself
+  }
+  return {};
+}
 
 void add_model_argument(CLI::App& app, std::string& model) {
   app.add_option("MODEL", model,

@@ -20,6 +20,9 @@ namespace sluice {
 // `options` must live until parsing is done.
 void add_model_flags(CLI::App& app, EngineOptions& options);
 
+// For CLI11: empty if `text` is a size, a percentage or `word`, else what is wrong with it. `what`: "--ram".
+std::string check_size(const std::string& text, const char* word, const char* what);
+
 // [MODEL] alone, for verbs that load no weights.
 void add_model_argument(CLI::App& app, std::string& model);
 

@@ -33,6 +33,9 @@ Action define_perplexity(CLI::App& app);
 Action define_bench(CLI::App& app);
 Action define_compress(CLI::App& app);
 Action define_forge(CLI::App& app);
+Action define_plan(CLI::App& app);
+Action define_browse(CLI::App& app);
+Action define_doctor(CLI::App& app);
 Action define_version(CLI::App& app);
 
 }  // namespace sluice

@@ -94,9 +94,14 @@ ModelInfo describe(const Checkpoint& checkpoint, const Model& model) {
   info.file_bytes = checkpoint.total_bytes();
   info.bytes_per_token = model.bytes_per_token();
   info.expert_bytes = model.expert_bytes();
+  info.experts_bytes = model.experts_bytes();
   info.n_active_parameters = model.weights_per_token();
   info.kv_bytes_per_token = model.needs().kv_bytes_per_token;
-  for (const LayerSpec& layer : spec.layers) info.attention_windows.push_back(layer.window);
+  info.expert_parameters = 3 * spec.expert_width * spec.hidden;
+  for (const LayerSpec& layer : spec.layers) {
+    info.attention_windows.push_back(layer.window);
+    info.n_moe_layers += layer.ffn == FfnKind::kMoe;
+  }
   return info;
 }
 

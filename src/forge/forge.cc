@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "encoding/encode.h"
+#include "forge/outline.h"
 #include "forge/random_weights.h"
 #include "forge/vocabulary.h"
 #include "format/gguf.h"
@@ -69,10 +70,11 @@ class ConfigOnly : public Checkpoint {
 
 class Forge {
  public:
-  Forge(const ForgeOptions& options, const std::function<void(uint64_t, uint64_t)>& progress)
+  Forge(const ForgeOptions& options, nlohmann::ordered_json config,
+        const std::function<void(uint64_t, uint64_t)>& progress)
       : options_(options),
         progress_(progress),
-        config_(forge_config(options.shape)),
+        config_(std::move(config)),
         arch_(find_arch(ConfigOnly(options.shape, config_))),
         spec_(read_spec(ConfigOnly(options.shape, config_), arch_)),
         gguf_(options.family == CheckpointFamily::kGguf),
@@ -95,6 +97,16 @@ class Forge {
       write_hf();
     }
     return {.bytes = done_, .n_parameters = n_parameters_};
+  }
+
+  ForgedHeader header(const std::function<Encoding(const OutlinedMatrix&)>& choose) {
+    for (ForgedTensor& t : tensors_) {
+      if (t.kind != Kind::kRandom && t.kind != Kind::kWritesStream && t.kind != Kind::kEmbedding) continue;
+      t.encoding = choose({t.name, t.layer, spec_.n_layers, t.cols, spec_.tied_head});
+    }
+    GgufWriter writer;
+    declare_gguf(writer);
+    return {.header = writer.header(), .data_bytes = writer.data_bytes(), .n_parameters = n_parameters_};
   }
 
  private:
@@ -383,8 +395,7 @@ class Forge {
     return t.kind == Kind::kBias ? t.name : t.name + ".weight";
   }
 
-  void write_gguf() {
-    GgufWriter writer(options_.out);
+  void declare_gguf(GgufWriter& writer) const {
     write_gguf_spec(writer, gguf_arch(arch_), spec_, options_.shape);
     writer.add("general.name", GgufType::kString,
                "forged " + std::filesystem::path(options_.shape).filename().string());
@@ -392,6 +403,11 @@ class Forge {
     add_vocabulary(writer, spec_.vocab);
     for (const ForgedTensor& t : tensors_)
       writer.declare_tensor(full_name(t), t.encoding, shape_of(t, t.cols));
+  }
+
+  void write_gguf() {
+    GgufWriter writer(options_.out);
+    declare_gguf(writer);
     writer.begin_data();
     for (const ForgedTensor& t : tensors_) {
       write_plane(t, 0, [&](std::span<const std::byte> bytes) { writer.write(bytes), report(bytes.size()); });
@@ -473,7 +489,13 @@ class Forge {
 
 ForgeResult forge(const ForgeOptions& options,
                   const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  return Forge(options, progress).run();
+  return Forge(options, forge_config(options.shape), progress).run();
+}
+
+ForgedHeader forge_header(const nlohmann::ordered_json& config,
+                          const std::function<Encoding(const OutlinedMatrix&)>& choose) {
+  const ForgeOptions options = {.shape = "outline", .encoding = Encoding::kBF16};
+  return Forge(options, config, {}).header(choose);
 }
 
 }  // namespace sluice

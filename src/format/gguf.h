@@ -69,6 +69,7 @@ enum class GgufType : uint32_t {
 // Atomic (FileWriter). Not thread-safe.
 class GgufWriter {
  public:
+  GgufWriter();  // no file: for header() alone
   explicit GgufWriter(const std::string& path);
   ~GgufWriter();
 
@@ -76,6 +77,9 @@ class GgufWriter {
   void add(std::string_view key, GgufType type, const GgufValue& value);
   // `shape` outermost first. Error(kUnsupported) if GGUF has no such encoding (affine).
   void declare_tensor(std::string_view name, Encoding encoding, std::span<const uint64_t> shape);
+
+  std::string header() const;   // all that comes before the data, padding included
+  uint64_t data_bytes() const;  // of the declared tensors, padding included
 
   void begin_data();                             // writes header and table; no more add/declare
   void write(std::span<const std::byte> bytes);  // the tensors' bytes one after another, any chunking;

@@ -1,5 +1,6 @@
 // The writing half of gguf.h.
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <type_traits>
 #include <utility>
@@ -89,19 +90,20 @@ void append_value(std::string* out, GgufType type, const std::vector<T>& values)
 }  // namespace
 
 struct GgufWriter::Impl {
-  explicit Impl(const std::string& path_to_write) : path(path_to_write), file(path_to_write) {}
+  Impl() = default;
+  explicit Impl(const std::string& path_to_write) : path(path_to_write), file(std::in_place, path_to_write) {}
 
   // Pads behind every tensor that is now complete, the last one too.
   void close_tensors() {
     while (tensor < bytes_of.size() && written == bytes_of[tensor]) {
-      file.pad_to(alignment);
+      file->pad_to(alignment);
       written = 0;
       ++tensor;
     }
   }
 
   std::string path;
-  FileWriter file;
+  std::optional<FileWriter> file;
   std::string metadata;  // key/values as stored
   std::string table;     // tensor infos as stored
   uint64_t n_entries = 0;
@@ -115,6 +117,7 @@ struct GgufWriter::Impl {
   uint64_t written = 0;  // bytes of it
 };
 
+GgufWriter::GgufWriter() : impl_(std::make_unique<Impl>()) {}
 GgufWriter::GgufWriter(const std::string& path) : impl_(std::make_unique<Impl>(path)) {}
 GgufWriter::~GgufWriter() = default;
 
@@ -157,17 +160,24 @@ void GgufWriter::declare_tensor(std::string_view name, Encoding encoding, std::s
   impl_->offset += round_up(bytes, impl_->alignment);
 }
 
-void GgufWriter::begin_data() {
-  SLUICE_CHECK(!impl_->in_data);
-  impl_->in_data = true;
+std::string GgufWriter::header() const {
   std::string header = "GGUF";
   append(&header, kVersion);
   append<uint64_t>(&header, impl_->bytes_of.size());
   append(&header, impl_->n_entries);
-  for (const std::string* part : {&header, &impl_->metadata, &impl_->table}) {
-    impl_->file.write(std::as_bytes(std::span(*part)));
-  }
-  impl_->file.pad_to(impl_->alignment);
+  header += impl_->metadata;
+  header += impl_->table;
+  header.resize(round_up(header.size(), impl_->alignment));
+  return header;
+}
+
+uint64_t GgufWriter::data_bytes() const { return impl_->offset; }
+
+void GgufWriter::begin_data() {
+  SLUICE_CHECK(!impl_->in_data && impl_->file);
+  impl_->in_data = true;
+  const std::string bytes = header();
+  impl_->file->write(std::as_bytes(std::span(bytes)));
 }
 
 void GgufWriter::write(std::span<const std::byte> bytes) {
@@ -176,7 +186,7 @@ void GgufWriter::write(std::span<const std::byte> bytes) {
     SLUICE_CHECK(impl_->tensor < impl_->bytes_of.size(), "more bytes than were declared");
     const uint64_t left = impl_->bytes_of[impl_->tensor] - impl_->written;
     const size_t n = std::min<uint64_t>(left, bytes.size());
-    impl_->file.write(bytes.first(n));
+    impl_->file->write(bytes.first(n));
     impl_->written += n;
     bytes = bytes.subspan(n);
     impl_->close_tensors();
@@ -186,7 +196,7 @@ void GgufWriter::write(std::span<const std::byte> bytes) {
 void GgufWriter::commit() {
   SLUICE_CHECK(impl_->in_data && impl_->tensor == impl_->bytes_of.size(), "%zu of %zu tensors were written",
                impl_->tensor, impl_->bytes_of.size());
-  impl_->file.commit();
+  impl_->file->commit();
 }
 
 }  // namespace sluice

@@ -67,6 +67,13 @@ uint64_t Model::expert_bytes() const {
   return bytes;
 }
 
+uint64_t Model::experts_bytes() const {
+  uint64_t bytes = 0;
+  for (const UnitSpec& unit : impl_->bound.units)
+    if (unit.kind == UnitKind::kCached) bytes += unit_bytes(unit);
+  return bytes;
+}
+
 int64_t Model::weights_per_token() const {
   const BoundModel& bound = impl_->bound;
   int64_t n = bound.head.rows * bound.head.cols;

@@ -76,6 +76,7 @@ class Model {
   ModelNeeds needs() const;
   uint64_t bytes_per_token() const;   // weight bytes that decoding one token reads from memory
   uint64_t expert_bytes() const;      // of the largest expert; 0 for dense models
+  uint64_t experts_bytes() const;     // of all experts of all layers
   int64_t weights_per_token() const;  // numbers that one token is multiplied with
   // Scratch for that many rows of one forward(), of which so many want logits.
   uint64_t scratch_bytes(int64_t max_batch_tokens, int64_t max_logit_rows) const;

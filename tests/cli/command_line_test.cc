@@ -37,7 +37,7 @@ TEST(CommandLine, HelpTeachesAndVersionsTell) {
   const Outcome help = sluice({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* verb : {"run", "chat", "inspect", "tokenize", "detokenize", "template", "logits",
-                           "perplexity", "bench", "version"}) {
+                           "perplexity", "bench", "plan", "browse", "doctor", "version"}) {
     EXPECT_NE(help.out.find(std::string("  ") + verb + " "), std::string::npos) << verb;
     const Outcome own = sluice({verb, "--help"});
     EXPECT_EQ(own.code, 0) << verb;

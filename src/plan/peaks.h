@@ -1,4 +1,5 @@
-// What this machine can do, measured now: the denominators of every statement about speed.
+// What memory and arithmetic of this machine can do, measured now: the denominators of every statement about
+// speed.
 #pragma once
 
 #include <cstddef>
@@ -18,15 +19,12 @@ struct ReadPeak {
 };
 
 // With 1 and with `n_threads` threads, on pages of 4 KiB and on huge ones. The latter are left out where the
-// system gives none. A buffer that is not larger than the caches measures those.
-std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes);
+// system gives none. A buffer that is not larger than the caches measures those. Every loop runs `n_passes`
+// times.
+std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes, int n_passes = 3);
 
 // Bytes to read for the above: larger than the caches, at most `most`.
 uint64_t read_buffer_bytes(uint64_t most);
-
-// Bytes per second of reads around the page cache (O_DIRECT) of 1 MiB, 16 in flight, through the files from
-// their beginning for about a second. 0 where the file system has no O_DIRECT.
-double measure_disk_bandwidth(const std::vector<std::string>& files);
 
 // Operations per second (a multiply and an add are two) of products of `isa` on registers alone.
 struct ArithmeticPeaks {
@@ -34,6 +32,6 @@ struct ArithmeticPeaks {
   double f32 = 0;
   double bf16 = 0;  // 0: this CPU or instruction set has none
 };
-ArithmeticPeaks measure_arithmetic(int n_threads, const std::string& isa);
+ArithmeticPeaks measure_arithmetic(int n_threads, const std::string& isa, double seconds_each = 0.5);
 
 }  // namespace sluice

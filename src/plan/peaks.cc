@@ -1,16 +1,14 @@
-#include "cli/peaks.h"
+#include "plan/peaks.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 
 #include "base/function_ref.h"
 #include "encoding/encoding.h"
 #include "kernels/kernels.h"
-#include "platform/async_reader.h"
 #include "platform/clock.h"
 #include "platform/memory_info.h"
 #include "platform/thread_pool.h"
@@ -38,11 +36,11 @@ double read_once(ThreadPool& pool, const PageBuffer& buffer, const ReadLoop& loo
   return monotonic_seconds() - start;
 }
 
-ReadPeak best_loop(int n_threads, bool huge_pages, const PageBuffer& buffer) {
-  constexpr int kPasses = 3;  // of every loop, in turn: a moment in which others are busy hits them all
+// The passes of the loops take turns: a moment in which others are busy hits them all.
+ReadPeak best_loop(int n_threads, bool huge_pages, const PageBuffer& buffer, int n_passes) {
   ThreadPool pool(n_threads);
   ReadPeak best = {.n_threads = n_threads, .huge_pages = huge_pages};
-  for (int pass = 0; pass < kPasses; ++pass) {
+  for (int pass = 0; pass < n_passes; ++pass) {
     for (const ReadLoop& loop : kReadLoops) {
       const double speed = static_cast<double>(buffer.size()) / read_once(pool, buffer, loop);
       if (speed <= best.bytes_per_second) continue;
@@ -54,10 +52,9 @@ ReadPeak best_loop(int n_threads, bool huge_pages, const PageBuffer& buffer) {
   return best;
 }
 
-// The best of half a second; `rounds(n)` returns the operations done.
-double measure_rounds(int n_threads, FunctionRef<int64_t(int64_t)> rounds) {
+// The best of so many seconds; `rounds(n)` returns the operations done.
+double measure_rounds(int n_threads, double seconds, FunctionRef<int64_t(int64_t)> rounds) {
   constexpr int64_t kTasks = 16;
-  constexpr double kSeconds = 0.5;
   constexpr double kTaskSeconds = 1e-3;
   int64_t n_rounds = 1000;
   const double trial = monotonic_seconds();
@@ -67,7 +64,7 @@ double measure_rounds(int n_threads, FunctionRef<int64_t(int64_t)> rounds) {
   ThreadPool pool(n_threads);
   double best = 0;
   const double begin = monotonic_seconds();
-  while (monotonic_seconds() - begin < kSeconds) {
+  while (monotonic_seconds() - begin < seconds) {
     std::atomic<int64_t> operations = 0;
     const double start = monotonic_seconds();
     pool.run(kTasks * n_threads, [&](int64_t, int) { operations += rounds(n_rounds); });
@@ -78,7 +75,7 @@ double measure_rounds(int n_threads, FunctionRef<int64_t(int64_t)> rounds) {
 
 }  // namespace
 
-std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes) {
+std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes, int n_passes) {
   std::vector<ReadPeak> peaks;
   for (const bool huge : {false, true}) {
     const uint64_t huge_before = huge_page_bytes();
@@ -86,8 +83,8 @@ std::vector<ReadPeak> measure_reads(int n_threads, uint64_t buffer_bytes) {
     ::madvise(buffer.data(), buffer.size(), huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     std::fill_n(buffer.data(), buffer.size(), std::byte{1});  // pages of their own, not the zero page
     if (huge && huge_page_bytes() < huge_before + buffer.size() / 10 * 9) continue;  // none to be had
-    peaks.push_back(best_loop(1, huge, buffer));
-    if (n_threads > 1) peaks.push_back(best_loop(n_threads, huge, buffer));
+    peaks.push_back(best_loop(1, huge, buffer, n_passes));
+    if (n_threads > 1) peaks.push_back(best_loop(n_threads, huge, buffer, n_passes));
   }
   return peaks;
 }
@@ -100,45 +97,11 @@ uint64_t read_buffer_bytes(uint64_t most) {
   return std::min(std::max(512 * kMiB, 3 * cache), std::max(most, kPieceBytes));
 }
 
-double measure_disk_bandwidth(const std::vector<std::string>& files) {
-  constexpr size_t kDepth = 16;
-  constexpr uint64_t kReadBytes = kMiB;
-  constexpr double kSeconds = 1.0;
-  const std::unique_ptr<AsyncReader> reader = make_reader(kDepth);
-  const PageBuffer buffer(kDepth * kReadBytes);
-  uint64_t bytes = 0;
-  const double start = monotonic_seconds();
-  for (const std::string& path : files) {
-    const std::shared_ptr<const File> file = File::open(path, IoMode::kDirect);
-    if (file->mode() != IoMode::kDirect) return 0;
-    const uint64_t n_reads = file->size() / kReadBytes;
-    uint64_t n_submitted = 0;
-    uint64_t n_done = 0;
-    std::array<ReadCompletion, kDepth> done;
-    const auto submit = [&](uint64_t slot) {
-      const ReadRequest request = {file.get(), n_submitted * kReadBytes, buffer.data() + slot * kReadBytes,
-                                   static_cast<uint32_t>(kReadBytes), slot};
-      n_submitted += reader->submit(std::span(&request, 1));
-    };
-    const auto time_is_up = [&] { return monotonic_seconds() - start > kSeconds; };
-    for (uint64_t slot = 0; slot < std::min<uint64_t>(kDepth, n_reads); ++slot) submit(slot);
-    while (n_done < n_submitted) {
-      const size_t n = reader->collect(done, /*block=*/true);
-      n_done += n;
-      bytes += n * kReadBytes;
-      for (size_t i = 0; i < n; ++i)
-        if (n_submitted < n_reads && !time_is_up()) submit(done[i].tag);
-    }
-    if (time_is_up()) break;
-  }
-  return static_cast<double>(bytes) / (monotonic_seconds() - start);
-}
-
-ArithmeticPeaks measure_arithmetic(int n_threads, const std::string& isa) {
+ArithmeticPeaks measure_arithmetic(int n_threads, const std::string& isa, double seconds_each) {
   const KernelTable& table = kernel_table(isa);
-  return {.int8 = measure_rounds(n_threads, [&](int64_t n) { return int8_rounds(table, n); }),
-          .f32 = measure_rounds(n_threads, [&](int64_t n) { return f32_rounds(table, n); }),
-          .bf16 = measure_rounds(n_threads, [&](int64_t n) { return bf16_rounds(table, n); })};
+  return {.int8 = measure_rounds(n_threads, seconds_each, [&](int64_t n) { return int8_rounds(table, n); }),
+          .f32 = measure_rounds(n_threads, seconds_each, [&](int64_t n) { return f32_rounds(table, n); }),
+          .bf16 = measure_rounds(n_threads, seconds_each, [&](int64_t n) { return bf16_rounds(table, n); })};
 }
 
 }  // namespace sluice

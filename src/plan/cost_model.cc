@@ -1,0 +1,255 @@
+#include "plan/cost_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/check.h"
+
+namespace sluice {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+// Found by short runs of this engine; docs/performance.md says how to find them again.
+constexpr double kStreamEfficiency = 0.7;  // of the disk's speed in order: dense weights
+constexpr double kBurstEfficiency = 0.58;  // of its speed in bursts: the experts that a token misses
+constexpr double kSweepEfficiency = 0.62;  // of its speed at random: the experts of a whole prompt
+constexpr double kFewRows = 64;            // below which that counts
+constexpr double kFewRowsEfficiency =
+    0.65;                                 // of the kernels with few rows: experts' vary from one to the next
+constexpr double kMissSeconds = 0.25e-3;  // of a layer that must read, beside the reads
+constexpr double kLoadEfficiency = 0.6;   // of the disk's speed in order: loading, with fresh pages
+constexpr double kRegionSeconds = 10e-6;  // of a parallel region
+constexpr double kRegionsPerLayer = 4;    // q/k/v, output, gate and up, down
+constexpr double kLayerSeconds = 10e-6;   // what runs between them
+constexpr double kMoeLayerSeconds = 40e-6;  // routing, gathering, combining
+constexpr double kRowSeconds = 4.2e-9;  // norms, RoPE, activation, residuals: per row, layer and hidden value
+constexpr double kLogitSeconds = 3.8e-9;  // sampling, per word of the vocabulary
+constexpr double kReadsPerExpert = 3;     // gate, up and down lie apart in GGUF files
+
+// Experts hit more often than their share, because a text keeps to some: h = share ^ this. The demo model's
+// routing on stories and code gives 0.45, published runs of large models 0.2 to 0.37.
+constexpr double kTypicalExponent = 0.35;
+
+// The part of a model's weights that a pass always reads, and that of one expert.
+struct Shape {
+  double expert_bytes;  // of one, a mean
+  double experts_per_token, n_experts, n_moe_layers;
+  double dense_bytes;       // per pass, the head included
+  double dense_parameters;  // without the head
+  double head_parameters;
+  double total_experts() const { return n_experts * n_moe_layers; }
+};
+
+Shape shape_of(const ModelInfo& model) {
+  Shape s = {};
+  s.experts_per_token = static_cast<double>(model.n_experts_per_token);
+  s.n_experts = static_cast<double>(model.n_experts);
+  s.n_moe_layers = static_cast<double>(model.n_moe_layers);
+  if (model.n_experts > 0) s.expert_bytes = static_cast<double>(model.experts_bytes) / s.total_experts();
+  const double expert_uses = s.experts_per_token * s.n_moe_layers;
+  s.dense_bytes = static_cast<double>(model.bytes_per_token) - expert_uses * s.expert_bytes;
+  s.head_parameters = static_cast<double>(model.hidden * model.vocab);
+  s.dense_parameters = static_cast<double>(model.n_active_parameters) -
+                       expert_uses * static_cast<double>(model.expert_parameters) - s.head_parameters;
+  return s;
+}
+
+// Seconds to multiply `bytes` of weights of the model's mix of encodings with `rows` input rows.
+double product_seconds(const ModelInfo& model, const HardwareProfile& machine, double bytes, double rows) {
+  double known = 0, seconds = 0;
+  for (const EncodingUse& use : model.encodings) {
+    const double speed = machine.product_speed(use.name, rows);
+    if (speed <= 0) continue;
+    known += static_cast<double>(use.bytes);
+    seconds += static_cast<double>(use.bytes) / speed;
+  }
+  SLUICE_CHECK(known > 0, "no encoding of the model was measured");
+  return seconds / known * bytes;
+}
+
+// Keys that the queries at [depth, depth + n) look at, a mean over the layers.
+double keys_seen(const ModelInfo& model, double depth, double n) {
+  double sum = 0;
+  for (const int64_t window : model.attention_windows) {
+    const double mean = depth + (n + 1) / 2;
+    sum += n * (window == 0 ? mean : std::min(mean, static_cast<double>(window)));
+  }
+  return sum / static_cast<double>(std::max<size_t>(model.attention_windows.size(), 1));
+}
+
+double overhead_seconds(const ModelInfo& model, double rows) {
+  const double row_s = kRowSeconds * static_cast<double>(model.hidden);
+  return static_cast<double>(model.n_layers) *
+             (kRegionsPerLayer * kRegionSeconds + kLayerSeconds + rows * row_s) +
+         static_cast<double>(model.n_moe_layers) * kMoeLayerSeconds;
+}
+
+double binomial(int64_t n, int64_t k, double p) {
+  if (p <= 0) return k == 0 ? 1 : 0;
+  if (p >= 1) return k == n ? 1 : 0;
+  const auto real = [](int64_t i) { return static_cast<double>(i); };
+  return std::exp(std::lgamma(real(n + 1)) - std::lgamma(real(k + 1)) - std::lgamma(real(n - k + 1)) +
+                  real(k) * std::log(p) + real(n - k) * std::log1p(-p));
+}
+
+// Bytes of experts per second when `n` of them are asked for at once.
+double expert_read_speed(const Shape& shape, const HardwareProfile& machine, double n, DiskPattern pattern) {
+  const auto block = static_cast<uint64_t>(std::min(shape.expert_bytes / kReadsPerExpert, double{kMiB}));
+  return machine.disk_speed(block, n * kReadsPerExpert, pattern);
+}
+
+// What the budget holds of the experts.
+struct Cache {
+  double slots = 0;
+  bool whole = false;
+};
+Cache cache_of(const ModelInfo& model, const MemoryOutlook& outlook) {
+  if (model.n_experts == 0) return {.whole = true};
+  const double total = static_cast<double>(model.n_experts * model.n_moe_layers);
+  if (outlook.cache_bytes >= model.experts_bytes) return {.slots = total, .whole = true};
+  // Every slot has room for the largest expert.
+  const uint64_t slots = outlook.cache_bytes / model.expert_bytes;
+  return {.slots = static_cast<double>(slots)};
+}
+
+double hit_rate(const Shape& shape, const Cache& cache, Routing routing) {
+  if (cache.whole) return 1;
+  if (cache.slots < shape.experts_per_token * shape.n_moe_layers) return 0;  // LRU forgets within a token
+  return expected_hit_rate(routing, cache.slots / shape.total_experts());
+}
+
+double stream_speed(const HardwareProfile& machine) {
+  return kStreamEfficiency * machine.disk_sequential(true);
+}
+
+void decode(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
+            const PlanWorkload& workload, Prediction& p) {
+  const Shape shape = shape_of(model);
+  const Cache cache = cache_of(model, outlook);
+  const auto k = model.n_experts_per_token;
+  p.hit_rate = hit_rate(shape, cache, workload.routing);
+
+  const double keys = keys_seen(model, static_cast<double>(workload.prompt_tokens), 1);
+  const double kv_bytes = keys * static_cast<double>(model.kv_bytes_per_token);
+  const double layer_experts_s =
+      product_seconds(model, machine, shape.expert_bytes * static_cast<double>(k), 1);
+  const double dense_s = product_seconds(model, machine, shape.dense_bytes, 1) +
+                         kv_bytes / machine.attention.bytes_per_second + overhead_seconds(model, 1) +
+                         static_cast<double>(model.vocab) * kLogitSeconds;
+  p.arithmetic_s = dense_s + shape.n_moe_layers * layer_experts_s;
+
+  double experts_s = shape.n_moe_layers * layer_experts_s;  // with what their reads add
+  const double missed = static_cast<double>(k) * shape.n_moe_layers * (1 - p.hit_rate) * shape.expert_bytes;
+  p.disk_bytes = static_cast<double>(outlook.streamed_bytes) + missed;
+  p.disk_s = static_cast<double>(outlook.streamed_bytes) / stream_speed(machine);
+  if (missed > 0) {
+    double layer_s = 0;
+    for (int64_t m = 0; m <= k; ++m) {
+      const auto n = static_cast<double>(m);
+      const double read_s =
+          m == 0 ? 0
+                 : kMissSeconds + n * shape.expert_bytes / kBurstEfficiency /
+                                      expert_read_speed(shape, machine, n, DiskPattern::kBurst);
+      // The last one to arrive is computed after all the others.
+      const double last_s = m == 0 ? 0 : layer_experts_s / static_cast<double>(k);
+      const double chance = binomial(k, m, 1 - p.hit_rate);
+      layer_s += chance * std::max(layer_experts_s, read_s + last_s);
+      p.disk_s += chance * read_s * shape.n_moe_layers;
+    }
+    experts_s = shape.n_moe_layers * layer_s;
+  }
+  const double step_s = std::max(dense_s + experts_s, p.disk_s);
+  p.decode_tok_s = 1 / step_s;
+
+  const double memory_s = (static_cast<double>(model.bytes_per_token) + kv_bytes) / machine.memory_peak();
+  const double compute_s = 2 * static_cast<double>(model.n_active_parameters) / machine.arithmetic.int8;
+  p.bound = p.disk_s >= p.arithmetic_s ? "ssd" : memory_s >= compute_s ? "memory" : "compute";
+}
+
+double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
+                       const PlanWorkload& workload) {
+  const Shape shape = shape_of(model);
+  const Cache cache = cache_of(model, outlook);
+  const auto n_tokens = static_cast<double>(workload.prompt_tokens);
+  const double head_bytes =
+      shape.dense_bytes * shape.head_parameters / (shape.dense_parameters + shape.head_parameters);
+  const double streamed = static_cast<double>(outlook.streamed_bytes);
+  const double head_streamed = streamed * head_bytes / shape.dense_bytes;
+  // The last pass ends with the head, which multiplies one row: nothing hides its reads.
+  double seconds =
+      std::max(product_seconds(model, machine, head_bytes, 1), head_streamed / stream_speed(machine));
+  for (double done = 0; done < n_tokens;) {
+    const double chunk = std::min(static_cast<double>(outlook.prefill_chunk), n_tokens - done);
+    double arithmetic_s = product_seconds(model, machine, shape.dense_bytes - head_bytes, chunk);
+    double missed = 0;
+    double touched = 0;  // experts of a layer
+    if (shape.n_experts > 0) {
+      touched = shape.n_experts * (1 - std::pow(1 - shape.experts_per_token / shape.n_experts, chunk));
+      const double rows = chunk * shape.experts_per_token / touched;
+      arithmetic_s += shape.n_moe_layers *
+                      product_seconds(model, machine, touched * shape.expert_bytes, rows) /
+                      (rows < kFewRows ? kFewRowsEfficiency : 1);
+      // A pass that touches more than the cache holds pushes out what the next one begins with.
+      const bool holds = touched * shape.n_moe_layers <= cache.slots;
+      const double hits = cache.whole ? 1 : holds ? cache.slots / shape.total_experts() : 0;
+      missed = touched * shape.n_moe_layers * (1 - hits) * shape.expert_bytes;
+    }
+    arithmetic_s += 4 * static_cast<double>(model.n_heads * model.head_dim * model.n_layers) *
+                    keys_seen(model, done, chunk) / machine.attention.operations_per_second;
+    arithmetic_s += overhead_seconds(model, chunk);
+    double disk_s = (streamed - head_streamed) / stream_speed(machine);
+    if (missed > 0)
+      disk_s += missed / kSweepEfficiency / expert_read_speed(shape, machine, touched, DiskPattern::kRandom);
+    seconds += std::max(arithmetic_s, disk_s);
+    done += chunk;
+  }
+  return seconds;
+}
+
+}  // namespace
+
+double expected_hit_rate(Routing routing, double resident) {
+  const double share = std::clamp(resident, 0.0, 1.0);
+  return routing == Routing::kUniform ? share : std::pow(share, kTypicalExponent);
+}
+
+Prediction predict(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
+                   const PlanWorkload& workload) {
+  SLUICE_CHECK(outlook.fits && outlook.prefill_chunk > 0);
+  Prediction p;
+  decode(model, outlook, machine, workload, p);
+  const double prompt_s = prefill_seconds(model, outlook, machine, workload);
+  p.prefill_tok_s = static_cast<double>(workload.prompt_tokens) / prompt_s;
+
+  // Slots are filled by use, unless all experts fit.
+  const Cache cache = cache_of(model, outlook);
+  const uint64_t loaded = outlook.pinned_bytes + (cache.whole ? outlook.cache_bytes : 0);
+  const bool whole = outlook.streamed_bytes == 0 && cache.whole;
+  p.load_s = static_cast<double>(loaded) / kLoadEfficiency / machine.disk_sequential(/*direct=*/!whole);
+  p.first_token_s = p.load_s + prompt_s;
+  return p;
+}
+
+uint64_t find_knee(uint64_t low, uint64_t high, const std::function<double(uint64_t)>& speed) {
+  constexpr int kStepsPerTenth = 4;  // steps that make up 10 % of memory
+  constexpr double kWorth = 1.05;
+  const double step = std::pow(1.1, 1.0 / kStepsPerTenth);
+  std::vector<uint64_t> budgets;
+  std::vector<double> speeds;
+  for (double budget = static_cast<double>(low);; budget *= step) {
+    budgets.push_back(std::min(static_cast<uint64_t>(budget), high));
+    speeds.push_back(speed(budgets.back()));
+    if (budgets.back() >= high) break;
+  }
+  size_t knee = budgets.size() - 1;
+  while (knee > 0) {
+    const size_t more = std::min(knee - 1 + kStepsPerTenth, budgets.size() - 1);
+    if (speeds[more] >= kWorth * speeds[knee - 1]) break;
+    --knee;
+  }
+  return budgets[knee];
+}
+
+}  // namespace sluice

@@ -1,0 +1,58 @@
+// How fast a model will run at a budget, from its shape, from how the engine would divide the budget
+// (Engine::outlook, not modelled here) and from what this machine was measured to do.
+//
+// A step takes max(arithmetic, reads), with the losses and overheads of this engine:
+//   arithmetic  bytes of weights / the kernel's measured speed for that encoding and number of rows,
+//   attention
+//               over the KV cache, and fixed costs per layer and per logit
+//   reads       dense weights that are not pinned, in order, beside all of the arithmetic; experts that miss,
+//               beside the layer's other experts only, since the router must have spoken first
+// The constants and how they were found: docs/performance.md.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "plan/hardware.h"
+#include "sluice/engine.h"
+
+namespace sluice {
+
+// How experts are chosen.
+enum class Routing : uint8_t {
+  kUniform,  // each as often as any other, as forged models do: the hit rate is the share that is resident
+  kTypical,  // as trained models do on text of one kind
+};
+
+// Hits per expert asked for, of an LRU cache that holds the share `resident` of all experts.
+double expected_hit_rate(Routing routing, double resident);
+
+struct PlanWorkload {
+  int64_t prompt_tokens = 256;  // decoding begins after them
+  Routing routing = Routing::kTypical;
+};
+
+struct Prediction {
+  double load_s = 0;         // nothing of the files in the page cache
+  double first_token_s = 0;  // from the start: loading, and reading the prompt
+  double prefill_tok_s = 0;
+  double decode_tok_s = 0;
+  std::string bound;  // of decoding: "ssd", "memory" or "compute"
+
+  // Of one decoded token.
+  double disk_bytes = 0;
+  double disk_s = 0;        // reads, by themselves
+  double arithmetic_s = 0;  // kernels and overheads, by themselves
+  double hit_rate = 1;      // of experts
+};
+
+// Precondition: outlook.fits.
+Prediction predict(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
+                   const PlanWorkload& workload);
+
+// The least budget in [low, high] from which on another 10 % of memory buys less than 5 % of speed. `speed`
+// need not rise evenly; above `high` it is taken as constant.
+uint64_t find_knee(uint64_t low, uint64_t high, const std::function<double(uint64_t)>& speed);
+
+}  // namespace sluice
