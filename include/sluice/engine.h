@@ -66,11 +66,15 @@ struct EngineStats {
   double hit_rate() const {
     return hits + misses ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
   }
+  // the governor: how often the cache gave memory back or took it again, and how much
+  uint64_t cache_shrinks = 0, cache_grows = 0, given_back_bytes = 0, taken_again_bytes = 0;
+  double give_back_seconds = 0, longest_give_back_seconds = 0;  // from seeing a sign to the end
   // work
   uint64_t prefill_tokens = 0, decode_tokens = 0;
   double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
   std::vector<OperatorStats> operators;  // of the passes since the model was loaded, sampling last
   std::string io;                        // "io_uring, O_DIRECT, depth 16"
+  std::string governor;                  // "watches PSI, cgroup v2, MemAvailable", or why nothing is watched
   std::string kernels;                   // "avx512"
   int n_threads = 0;
 };

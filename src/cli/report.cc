@@ -30,6 +30,13 @@ nlohmann::ordered_json run_report(const Session& session, const EngineStats& sta
                       {"kv_bytes", stats.kv_bytes}};
   report["io"] = {{"bytes_read", stats.bytes_read}, {"reads", stats.reads}, {"stall_s", stats.stall_seconds}};
   report["cache"] = {{"hits", stats.hits}, {"misses", stats.misses}, {"hit_rate", stats.hit_rate()}};
+  report["governor"] = {{"state", stats.governor},
+                        {"shrinks", stats.cache_shrinks},
+                        {"grows", stats.cache_grows},
+                        {"given_back_bytes", stats.given_back_bytes},
+                        {"taken_again_bytes", stats.taken_again_bytes},
+                        {"give_back_s", stats.give_back_seconds},
+                        {"longest_give_back_s", stats.longest_give_back_seconds}};
   report["exact"] = true;  // nothing lossy exists that could have been switched on
   return report;
 }
@@ -46,6 +53,11 @@ std::string stats_line(const Session& session, const EngineStats& stats) {
     line += format_string(" · read %s in %llu reads, waited %s", format_bytes(stats.bytes_read).c_str(),
                           static_cast<unsigned long long>(stats.reads),
                           format_seconds(stats.stall_seconds).c_str());
+  if (stats.cache_shrinks > 0)
+    line += format_string(" · gave %s back to others in %llu steps, took %s again",
+                          format_bytes(stats.given_back_bytes).c_str(),
+                          static_cast<unsigned long long>(stats.cache_shrinks),
+                          format_bytes(stats.taken_again_bytes).c_str());
   line += format_string(" · peak memory %s of %s", format_bytes(stats.peak_resident_bytes).c_str(),
                         format_bytes(stats.budget_bytes).c_str());
   return line;

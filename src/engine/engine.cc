@@ -59,6 +59,18 @@ IoChoice io_choice(const std::string& name) {
   throw_error(ErrorKind::kInvalid, "--io %s: choose auto, direct or buffered", printable(name).c_str());
 }
 
+// "2G/s", "800M": bytes per second; 0 for none.
+uint64_t parse_rate(std::string text) {
+  if (text.empty()) return 0;
+  if (text.size() > 2 && text.compare(text.size() - 2, 2, "/s") == 0) text.resize(text.size() - 2);
+  const uint64_t rate = parse_bytes(text, "--ssd-limit");
+  constexpr uint64_t kSlowest = uint64_t{1} << 20;  // one read
+  if (rate < kSlowest)
+    throw_error(ErrorKind::kInvalid, "--ssd-limit %s: at least 1M/s, the size of one read",
+                printable(text).c_str());
+  return rate;
+}
+
 void check_options(const EngineOptions& options) {
   const auto check = [](int64_t value, int64_t low, int64_t high, const char* name) {
     if (value < low || value > high)
@@ -138,6 +150,10 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   model_options.compute = compute;
   model_options.store.io = io_choice(options.io);
   model_options.store.policy = options.cache_policy;
+  model_options.store.governor = options.governor;
+  model_options.store.max_read_bytes_per_s = parse_rate(options.ssd_limit);
+  model_options.store.max_drive_celsius = options.ssd_max_temp;
+  model_options.store.mirrors = options.mirrors;
   make_cache_policy(options.cache_policy);  // refuses unknown names now rather than while loading
   model_options.kv_type = kv_type(options.kv);
   model = std::make_unique<Model>(checkpoint, model_options);
@@ -359,6 +375,12 @@ EngineStats Engine::stats() const {
   stats.misses = store.misses;
   stats.evictions = store.evictions;
   stats.wasted_bytes = store.wasted_bytes;
+  stats.cache_shrinks = store.governor.shrinks;
+  stats.cache_grows = store.governor.grows;
+  stats.given_back_bytes = store.governor.given_back_bytes;
+  stats.taken_again_bytes = store.governor.taken_again_bytes;
+  stats.give_back_seconds = static_cast<double>(store.governor.give_back_ns) * 1e-9;
+  stats.longest_give_back_seconds = static_cast<double>(store.governor.max_give_back_ns) * 1e-9;
   stats.prefill_tokens = e.prefill_tokens;
   stats.decode_tokens = e.decode_tokens;
   stats.prefill_seconds = e.prefill_seconds;
@@ -373,6 +395,7 @@ EngineStats Engine::stats() const {
   }
   stats.operators.push_back({"sampling", e.n_sampled, e.sampling_seconds, 0});
   stats.io = e.model->describe_io();
+  stats.governor = e.model->describe_governor();
   stats.kernels = kernel_isa(*e.compute.table);
   stats.n_threads = e.pool->size();
   return stats;

@@ -110,6 +110,12 @@ PageBuffer::~PageBuffer() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
+void PageBuffer::give_back(size_t begin, size_t end) const noexcept {
+  begin = round_up(begin, kPageBytes);
+  end = round_down(end, kPageBytes);
+  if (begin < end) (void)::madvise(data_ + begin, end - begin, MADV_DONTNEED);
+}
+
 PageBuffer::PageBuffer(PageBuffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 

@@ -35,6 +35,9 @@ class PageBuffer {
   PageBuffer& operator=(PageBuffer&& other) noexcept;
   std::byte* data() const noexcept { return data_; }
   size_t size() const noexcept { return size_; }
+  // The whole pages of bytes [begin, end) leave the process at once. They are zero, and memory again, when
+  // they are next touched.
+  void give_back(size_t begin, size_t end) const noexcept;
 
  private:
   std::byte* data_ = nullptr;

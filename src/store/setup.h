@@ -15,14 +15,16 @@
 namespace sluice {
 
 struct Setup {
-  std::vector<std::shared_ptr<const File>> files;
+  using Files = std::vector<std::shared_ptr<const File>>;
+  Files files;
+  std::vector<Files> copies;  // the files, and then those of each mirror
   IoMode mode = IoMode::kBuffered;
   std::string why;  // of the mode
   StorePlan plan;
 };
 
-// Throws Error: kNotFound, kIo, kInvalid for the files, kCorrupt for extents beyond them, kNoMemory if
-// weight_bytes, or what is free of the budget, is below the minimum.
+// Throws Error: kNotFound, kIo, kInvalid for the files, also for mirrors that are not their equals, kCorrupt
+// for extents beyond them, kNoMemory if weight_bytes, or what is free of the budget, is below the minimum.
 Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> units,
              const StoreOptions& options, size_t depth, const MemoryBudget& budget);
 
