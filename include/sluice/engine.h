@@ -85,6 +85,7 @@ struct MemoryOutlook {
   uint64_t smallest_ram = 0;     // the least that load() accepts, rounded up to whole MiB
   uint64_t one_token_ram = 0;    // below it the expert cache is too small for one token's experts
   uint64_t comfortable_ram = 0;  // everything resident
+  uint64_t knee_ram = 0;         // and the largest chunks of prompt: more changes nothing
   bool fits = false;             // ram_bytes >= smallest_ram; what follows is 0 otherwise
   int64_t prefill_chunk = 0;     // tokens per forward pass of a prompt
   uint64_t process_bytes = 0;    // the program itself: what is resident now, and a margin
@@ -125,6 +126,9 @@ class Engine {
   const ModelInfo& info() const noexcept;
   int64_t n_ctx() const noexcept;
   EngineStats stats() const;
+  // "1.20 GiB on huge pages; not locked in memory: ...", and why --ram auto took what it did. Takes some
+  // milliseconds.
+  std::string describe_memory() const;
   std::vector<std::string> warnings() const;  // e.g. a budget below one token's experts
 
   bool has_tokenizer() const noexcept;

@@ -206,8 +206,14 @@ void Engine::Impl::load(int64_t reserve_tokens, const Progress& progress) {
   SLUICE_CHECK(!loaded);
   const double start = monotonic_seconds();
   measure_process();
-  ram_bytes = parse_ram(options.ram, memory_info(), process_bytes);
-  const MemoryRequest request = memory_request(ram_bytes, reserve_tokens);
+  const MemoryInfo machine = memory_info();
+  ram_bytes = parse_ram(options.ram, machine, process_bytes);
+  MemoryRequest request = memory_request(ram_bytes, reserve_tokens);
+  if (options.ram == "auto") {
+    const uint64_t knee = plan_memory(request).knee_ram;
+    ram_choice = explain_auto(ram_bytes, knee, machine);
+    ram_bytes = request.ram_bytes = std::min(ram_bytes, knee);
+  }
   const MemoryPlan plan = plan_memory(request);
   if (!plan.fits) {
     throw_error(ErrorKind::kNoMemory,
@@ -334,6 +340,7 @@ MemoryOutlook Engine::outlook(uint64_t ram_bytes, int64_t reserve_tokens) const 
   outlook.smallest_ram = plan.smallest_ram;
   outlook.one_token_ram = plan.one_token_ram;
   outlook.comfortable_ram = plan.comfortable_ram;
+  outlook.knee_ram = plan.knee_ram;
   outlook.fits = plan.fits;
   if (!plan.fits) return outlook;
   const StoreStats store = impl_->model->plan(plan.weight_bytes);
@@ -351,6 +358,10 @@ MemoryOutlook Engine::outlook(uint64_t ram_bytes, int64_t reserve_tokens) const 
 
 const ModelInfo& Engine::info() const noexcept { return impl_->info; }
 int64_t Engine::n_ctx() const noexcept { return impl_->session_context.n_ctx; }
+std::string Engine::describe_memory() const {
+  const std::string text = impl_->model->describe_memory();
+  return impl_->ram_choice.empty() ? text : impl_->ram_choice + "; " + text;
+}
 std::vector<std::string> Engine::warnings() const { return impl_->warnings; }
 
 EngineStats Engine::stats() const {

@@ -196,6 +196,9 @@ void Model::set_route_observer(RouteObserver observer) { impl_->observer = std::
 Profile Model::profile() const { return impl_->decoder ? impl_->decoder->profile() : Profile(); }
 StoreStats Model::store_stats() const { return impl_->store ? impl_->store->stats() : StoreStats{}; }
 std::string Model::describe_io() const { return impl_->store ? impl_->store->describe_io() : std::string(); }
+std::string Model::describe_memory() const {
+  return impl_->store ? impl_->store->describe_memory() : std::string();
+}
 std::string Model::describe_governor() const {
   return impl_->store ? impl_->store->describe_governor() : std::string();
 }

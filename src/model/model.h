@@ -99,6 +99,7 @@ class Model {
   StoreStats store_stats() const;
   Profile profile() const;  // of all passes since load()
   std::string describe_io() const;
+  std::string describe_memory() const;
   std::string describe_governor() const;
 
  private:

@@ -13,6 +13,7 @@
 #include <random>
 
 #include "platform/memory_info.h"
+#include "sluice/error.h"
 #include "store/weight_store.h"
 
 namespace sluice {
@@ -280,6 +281,33 @@ TEST_P(Experts, TheStoreGivesBackAndTakesAgain) {
     }
   }
   EXPECT_LE(store.stats().misses - misses, 190u);
+}
+
+// Also where everything fits: units that were loaded go, and are read again.
+TEST_P(Experts, AWholeCacheGivesBackToo) {
+  MemoryBudget budget(UINT64_MAX);
+  StoreOptions everything = options();
+  everything.weight_bytes = UINT64_MAX;
+  WeightStore store({path_}, units_, everything, budget);
+  EXPECT_EQ(planned_stats(units_, everything).cache_bytes, store.stats().cache_bytes);
+  int n_calls = 0;
+  EXPECT_THROW(store.load([&](uint64_t, uint64_t) {
+    if (++n_calls == 20) throw Error(ErrorKind::kCancelled, "enough");
+  }),
+               Error);
+  store.load();
+  std::mt19937 random(3);
+  for (int i = 0; i < 300; ++i) pass(store, random);
+  StoreStats stats = store.stats();
+  EXPECT_EQ(stats.misses, 0u);
+  EXPECT_EQ(stats.bytes_read, 0u);
+  EXPECT_EQ(stats.hits, 1200u);
+  shared_->set(0);
+  shared_->wait_until_seen();
+  shared_->wait_until_seen();
+  EXPECT_LT(store.stats().cache_bytes, stats.cache_bytes / 20);
+  for (int i = 0; i < 100; ++i) pass(store, random);
+  EXPECT_GT(store.stats().misses, 300u);
 }
 
 // Leased slots stay, and go once they are released.

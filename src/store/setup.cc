@@ -79,6 +79,14 @@ Setup::Files open_mirror(const std::vector<std::string>& paths, IoMode mode) {
 
 }  // namespace
 
+std::string why_not_lock(const MemoryInfo& machine, uint64_t bytes) {
+  if (machine.swap == 0) return "there is no swap to be kept from";
+  if (bytes > machine.spare() / 2)
+    return format_string("that would be more than half of the %s that are spare",
+                         format_bytes(machine.spare()).c_str());
+  return {};
+}
+
 Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> units,
              const StoreOptions& options, size_t depth, const MemoryBudget& budget) {
   Setup setup;
@@ -95,7 +103,7 @@ Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> un
 
   const uint64_t bytes = std::min(options.weight_bytes, budget.free());
   refuse_below_minimum(units, bytes);
-  setup.plan = plan_store(units, IoMode::kBuffered, bytes, depth);
+  setup.plan = plan_store(units, IoMode::kBuffered, bytes, depth, options.governor);
   const uint64_t reread = setup.plan.reread_bytes;
   bool direct = options.io == IoChoice::kDirect;
   if (options.io != IoChoice::kAuto) {
@@ -123,7 +131,7 @@ Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> un
   }
   setup.files = std::move(direct_files);
   setup.mode = IoMode::kDirect;
-  setup.plan = plan_store(units, IoMode::kDirect, bytes, depth);
+  setup.plan = plan_store(units, IoMode::kDirect, bytes, depth, options.governor);
   return finish();
 }
 

@@ -9,6 +9,7 @@
 
 #include "platform/file.h"
 #include "platform/memory_budget.h"
+#include "platform/memory_info.h"
 #include "store/plan.h"
 #include "store/weight_store.h"
 
@@ -27,5 +28,10 @@ struct Setup {
 // for extents beyond them, kNoMemory if weight_bytes, or what is free of the budget, is below the minimum.
 Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> units,
              const StoreOptions& options, size_t depth, const MemoryBudget& budget);
+
+// Why `bytes` should not be locked in memory; empty if they should. Locked memory cannot be swapped out, so
+// that a group at its limit has less to give: it is locked only where there is swap to be kept from, and
+// ample room.
+std::string why_not_lock(const MemoryInfo& machine, uint64_t bytes);
 
 }  // namespace sluice

@@ -81,6 +81,18 @@ void SlotCache::release(Transfer& transfer) {
 
 void SlotCache::on_ended(Transfer& transfer) { move_on(slots_[transfer.slot]); }
 
+Transfer& SlotCache::fill(UnitId unit, const Layout& layout) {
+  SLUICE_CHECK(!empty_.empty(), "no slot for unit %u", unit);
+  Transfer& transfer = move_in(unit, layout);
+  transfer.is_used = true;
+  return transfer;
+}
+
+void SlotCache::take_back(Transfer& transfer) {
+  empty_.push_back(transfer.slot);
+  empty(transfer.slot);
+}
+
 void SlotCache::resize(size_t n_slots) {
   SLUICE_CHECK(n_slots <= slots_.size() && (n_slots > 0 || slots_.empty()) && n_kept_ == 0, "%zu slots",
                n_slots);

@@ -36,6 +36,11 @@ class SlotCache {
 
   void on_ended(Transfer& transfer);  // its read
 
+  // While loading: a slot for a unit, to be read into; and takes it back from one that did not come to be
+  // read.
+  Transfer& fill(UnitId unit, const Layout& layout);
+  void take_back(Transfer& transfer);
+
   // Slots from `n_slots` (at least 1) on go out of use: nothing new moves in. Those of them that nobody holds
   // or reads into are emptied at once, the others stay until a later call finds them idle. Not between
   // begin_acquire() and the last lease() of one acquire().

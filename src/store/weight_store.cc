@@ -118,6 +118,7 @@ struct WeightStore::Impl {
   std::vector<const std::byte*> base;   // [n_units] of units that are pinned, once they are loaded
   std::vector<std::byte*> pinned_room;  // [n_units] where they go
   bool is_loaded = false;
+  std::string why_not_locked;
 
   TransferPool pool;
   ReadQueue reads;
@@ -164,6 +165,7 @@ struct WeightStore::Impl {
         rows(row_arena.data(), row_arena.size(), pool, reads),
         governor_options(options.governor_options),
         make_pressure(options.pressure_factory) {
+    lock_memory();
     std::byte* pinned = pinned_arena.data();
     std::byte* cached = cache_arena.data();
     for (size_t u = 0; u < units.size(); ++u) {
@@ -172,6 +174,15 @@ struct WeightStore::Impl {
       std::byte*& next = units[u].kind == UnitKind::kCached ? cached : pinned;
       pinned_room[u] = next;
       next += layouts[u].room;
+    }
+  }
+
+  void lock_memory() {
+    why_not_locked = why_not_lock(memory_info(), setup.plan.total());
+    if (!why_not_locked.empty()) return;
+    for (PageBuffer* arena : {&pinned_arena, &cache_arena, &stream_arena, &row_arena}) {
+      if (arena->size() > 0 && !arena->lock())
+        why_not_locked = "RLIMIT_MEMLOCK is too low: raise it with ulimit -l";
     }
   }
 
@@ -473,12 +484,17 @@ struct WeightStore::Impl {
 
   // --- loading ---
 
+  bool has_whole_cache_in_slots() const { return setup.plan.cache_is_whole && setup.plan.n_slots > 0; }
+
   void load(const std::function<void(uint64_t, uint64_t)>& progress) {
     if (is_loaded) return;
     std::vector<UnitId> order;  // as on disk
     uint64_t total = 0;
     for (size_t u = 0; u < units.size(); ++u) {
-      if (pinned_room[u] == nullptr || base[u] != nullptr) continue;
+      const bool goes_to_slot = has_whole_cache_in_slots() && units[u].kind == UnitKind::kCached;
+      if (goes_to_slot ? slots.holds(static_cast<UnitId>(u))
+                       : pinned_room[u] == nullptr || base[u] != nullptr)
+        continue;
       order.push_back(static_cast<UnitId>(u));
       total += layouts[u].room;
     }
@@ -493,7 +509,13 @@ struct WeightStore::Impl {
         if (transfer->state == Transfer::State::kReading) reads.cancel(*transfer);
       }
       while (reads.n_reading() > 0) settle(true);
-      for (Transfer* transfer : loading) pool.give_back(transfer);
+      for (Transfer* transfer : loading) {
+        if (transfer->place == Transfer::Place::kSlot) {
+          slots.take_back(*transfer);
+        } else {
+          pool.give_back(transfer);
+        }
+      }
     };
     try {
       uint64_t done = 0;
@@ -501,16 +523,21 @@ struct WeightStore::Impl {
       for (size_t next = 0; next < order.size() || !loading.empty();) {
         while (next < order.size() && reads.n_reading() < 2 * depth) {
           const UnitId u = order[next++];
-          loading.push_back(pool.take(u, Transfer::Place::kPinned, &layouts[u]));
-          loading.back()->base = pinned_room[u];
+          if (pinned_room[u] == nullptr) {
+            loading.push_back(&slots.fill(u, layouts[u]));
+          } else {
+            loading.push_back(pool.take(u, Transfer::Place::kPinned, &layouts[u]));
+            loading.back()->base = pinned_room[u];
+          }
           reads.stage(*loading.back(), Priority::kDemand);
         }
         settle(true);
         for (Transfer* transfer : ended) {
           if (transfer->state == Transfer::State::kFailed) throw_failure(*transfer);
-          base[transfer->unit] = transfer->base;
           done += transfer->layout->room;
           loading.erase(std::find(loading.begin(), loading.end(), transfer));
+          if (transfer->place == Transfer::Place::kSlot) continue;
+          base[transfer->unit] = transfer->base;
           pool.give_back(transfer);
         }
         if (progress) progress(done, total);
@@ -648,6 +675,12 @@ std::string WeightStore::describe_io() const {
   return format_string("%s, %s, depth %zu (%s)%s", impl_->reads.reader_name(),
                        impl_->setup.mode == IoMode::kDirect ? "O_DIRECT" : "buffered", impl_->depth,
                        impl_->setup.why.c_str(), impl_->reads.describe().c_str());
+}
+
+std::string WeightStore::describe_memory() const {
+  return format_bytes(huge_page_bytes()) + " on huge pages; " +
+         (impl_->why_not_locked.empty() ? "locked in memory"
+                                        : "not locked in memory: " + impl_->why_not_locked);
 }
 
 std::string WeightStore::describe_governor() const {

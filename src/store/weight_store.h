@@ -189,7 +189,9 @@ class WeightStore {
   void prefetch(std::span<const UnitRange> ranges) noexcept;
 
   StoreStats stats() const;
-  std::string describe_io() const;        // "io_uring, O_DIRECT, depth 16", for reports
+  std::string describe_io() const;  // "io_uring, O_DIRECT, depth 16", for reports
+  // "1.20 GiB on huge pages; not locked in memory: ...". Asks the kernel for a while: not for every token.
+  std::string describe_memory() const;
   std::string describe_governor() const;  // "watches PSI, cgroup v1, MemAvailable", or why there is none
 
  private:
