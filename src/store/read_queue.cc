@@ -22,14 +22,19 @@ constexpr double kLeastShare = 0.125;  // of the fastest copy's reads: what neve
 }  // namespace
 
 ReadQueue::ReadQueue(const std::vector<Files>& copies, std::unique_ptr<AsyncReader> reader, size_t max_reads,
-                     uint64_t max_bytes, ReadPace pace)
+                     uint64_t max_bytes, ReadPace pace, std::span<const std::span<std::byte>> memory)
     : reader_(std::move(reader)),
       reader_name_(reader_->name()),
       max_bytes_(max_bytes),
       pieces_(max_reads),
       pace_(std::move(pace)),
       thermal_(pace_.max_celsius) {
-  for (const Files& files : copies) copies_.emplace_back().files = files;
+  std::vector<const File*> all;
+  for (const Files& files : copies) {
+    copies_.emplace_back().files = files;
+    for (const auto& file : files) all.push_back(file.get());
+  }
+  registered_ = reader_->prepare(all, memory);
   limit_.set(pace_.bytes_per_s);
   for (size_t i = max_reads; i-- > 0;) free_pieces_.push_back(static_cast<uint32_t>(i));
   thread_ = std::thread([this] { read_loop(); });
@@ -273,7 +278,7 @@ void ReadQueue::look_at_temperature(std::unique_lock<std::mutex>& lock) {
 }
 
 std::string ReadQueue::describe() const {
-  std::string text;
+  std::string text = registered_.empty() ? "" : "; " + registered_;
   if (copies_.size() > 1) {
     uint64_t total = 0;
     for (const Copy& copy : copies_) total += copy.total;

@@ -41,8 +41,9 @@ class ReadQueue {
 
   // `copies`: the files, and then their equals on other drives, if any; directory names for messages are
   // theirs. `max_reads` is the reader's depth, `max_bytes` bounds what is in flight of more than one read.
+  // `memory`: where most reads go, to be registered with the kernel.
   ReadQueue(const std::vector<Files>& copies, std::unique_ptr<AsyncReader> reader, size_t max_reads,
-            uint64_t max_bytes, ReadPace pace = {});
+            uint64_t max_bytes, ReadPace pace = {}, std::span<const std::span<std::byte>> memory = {});
   // What is in flight ends first; what is not is forgotten.
   ~ReadQueue();
   ReadQueue(const ReadQueue&) = delete;
@@ -110,6 +111,7 @@ class ReadQueue {
 
   const std::unique_ptr<AsyncReader> reader_;
   const char* const reader_name_;
+  std::string registered_;  // what of files and memory
   const uint64_t max_bytes_;
 
   // The caller's.

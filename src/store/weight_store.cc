@@ -157,7 +157,7 @@ struct WeightStore::Impl {
         base(units.size(), nullptr),
         pinned_room(units.size(), nullptr),
         reads(setup.copies, make_store_reader(options, n_reads()), n_reads(),
-              setup.copies.size() * depth * kMaxReadBytes, read_pace(options)),
+              setup.copies.size() * depth * kMaxReadBytes, read_pace(options), read_memory()),
         slots(units.size(), cache_arena.data(), setup.plan.n_slots, setup.plan.slot_room,
               make_policy(options), pool, reads),
         stream(streamed_units(units, setup.plan), layouts, stream_arena.data(), stream_arena.size(), pool,
@@ -188,6 +188,15 @@ struct WeightStore::Impl {
 
   // Every drive has a queue's worth.
   size_t n_reads() const { return setup.copies.size() * depth * kSmallReads; }
+
+  // The rings alone: registered memory is pinned, and pinned slots could not be given back.
+  std::vector<std::span<std::byte>> read_memory() const {
+    std::vector<std::span<std::byte>> memory;
+    for (const PageBuffer* arena : {&stream_arena, &row_arena}) {
+      if (arena->size() > 0) memory.emplace_back(arena->data(), arena->size());
+    }
+    return memory;
+  }
 
   ReadPace read_pace(const StoreOptions& options) const {
     ReadPace pace;
