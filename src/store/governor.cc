@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint64_t kSteps = 8;              // from empty to full
 constexpr double kShortestInterval = 0.01;  // seconds: a rate over less is noise
-constexpr int kCalmFactor = 3;              // so much longer between looks where nothing is scarce
+constexpr int kCalmFactor = 5;              // so much longer between looks where nothing is scarce
 constexpr int kRetryMs = 5;                 // until slots that were leased can go as well
 constexpr double kSmoothing = 0.04;         // seconds over which a rate is taken: one gulp is no stream
 constexpr uint64_t kNoLimit = UINT64_MAX / 4;

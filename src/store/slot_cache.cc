@@ -29,6 +29,7 @@ void SlotCache::begin_acquire(bool some_are_missing) {
 }
 
 void SlotCache::keep(UnitId unit) {
+  if (is_whole_) return;
   Transfer& transfer = *holder_[unit];
   if (transfer.n_kept == 0) {
     if (is_usable(transfer.slot)) {
@@ -47,7 +48,7 @@ Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
   if (transfer.n_kept > 0) {
     if (--transfer.n_kept == 0 && is_usable(transfer.slot)) --n_kept_;
   } else {
-    if (!is_new) policy_->on_hit(transfer.slot, unit);
+    if (!is_new && !is_whole_) policy_->on_hit(transfer.slot, unit);
     if (transfer.refs == 0) count_busy(transfer, 1);
   }
   if (transfer.state == State::kReading) reads_.promote(transfer);
@@ -96,6 +97,7 @@ void SlotCache::take_back(Transfer& transfer) {
 void SlotCache::resize(size_t n_slots) {
   SLUICE_CHECK(n_slots <= slots_.size() && (n_slots > 0 || slots_.empty()) && n_kept_ == 0, "%zu slots",
                n_slots);
+  if (n_slots < slots_.size()) is_whole_ = false;
   n_usable_ = n_slots;
   n_busy_ = n_out_ = 0;
   empty_.clear();

@@ -40,6 +40,9 @@ class SlotCache {
   // read.
   Transfer& fill(UnitId unit, const Layout& layout);
   void take_back(Transfer& transfer);
+  // After loading, if every unit has a slot: until slots go out of use nobody can be evicted, and nobody
+  // keeps books on who was used when, which would cost each token some per cent.
+  void set_whole() { is_whole_ = true; }
 
   // Slots from `n_slots` (at least 1) on go out of use: nothing new moves in. Those of them that nobody holds
   // or reads into are emptied at once, the others stay until a later call finds them idle. Not between
@@ -83,6 +86,7 @@ class SlotCache {
   size_t n_busy_ = 0;              // usable slots whose last is leased or kept
   size_t n_kept_ = 0;              // usable slots whose last is kept
   size_t max_kept_ = 0;
+  bool is_whole_ = false;
   uint64_t acquire_ = 0;  // number of the present acquire()
   uint64_t hits_ = 0;
   uint64_t misses_ = 0;

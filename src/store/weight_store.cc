@@ -556,6 +556,7 @@ struct WeightStore::Impl {
       throw;
     }
     is_loaded = true;
+    if (has_whole_cache_in_slots()) slots.set_whole();
     load_bytes_read = reads.bytes_read();
     load_reads = reads.reads();
     stream.read_ahead();
