@@ -14,6 +14,7 @@
 
 #include "platform/memory_info.h"
 #include "sluice/error.h"
+#include "store/setup.h"
 #include "store/weight_store.h"
 
 namespace sluice {
@@ -384,6 +385,18 @@ INSTANTIATE_TEST_SUITE_P(Io, Experts, testing::Values(IoChoice::kBuffered, IoCho
                          [](const auto& instance) {
                            return instance.param == IoChoice::kDirect ? "Direct" : "Buffered";
                          });
+
+TEST(WeightStore, LocksOnlyWhereItHelpsAndCannotHarm) {
+  MemoryInfo machine;
+  machine.total = machine.available = 16 << 20;
+  machine.cgroup_limit = UINT64_MAX;
+  EXPECT_NE(why_not_lock(machine, 1 << 20).find("no swap"), std::string::npos);
+  machine.swap = 1 << 20;
+  EXPECT_EQ(why_not_lock(machine, 8 << 20), "");
+  EXPECT_NE(why_not_lock(machine, 9 << 20).find("more than half"), std::string::npos);
+  machine.cgroup_limit = 8 << 20;
+  EXPECT_NE(why_not_lock(machine, 8 << 20).find("more than half"), std::string::npos);
+}
 
 TEST(WeightStore, HasNoGovernorUnlessAsked) {
   const std::string path =
