@@ -17,7 +17,7 @@ namespace sluice {
 namespace {
 
 constexpr uint64_t kSpeedBytes = uint64_t{16} << 20;  // over which a copy's speed is measured
-constexpr double kLeastShare = 0.125;  // of the fastest copy's reads: what never reads is never measured
+constexpr double kLeastShare = 1.0 / 64;  // of the fastest copy's reads: what never reads is never measured
 
 }  // namespace
 
@@ -221,23 +221,27 @@ ReadRequest ReadQueue::ask(uint32_t index) {
   return {copy.files[piece.file].get(), piece.offset, piece.data, static_cast<uint32_t>(piece.bytes), index};
 }
 
-// The one that will be done with it first, by the speeds that were measured.
-size_t ReadQueue::choose_copy(uint64_t bytes) const {
+// In turns, in proportion to the speeds that were measured; equal turns until they all are.
+size_t ReadQueue::choose_copy(uint64_t bytes) {
   if (copies_.size() == 1) return 0;
   double fastest = 0;
-  for (const Copy& copy : copies_) fastest = std::max(fastest, copy.speed);
+  bool all_known = true;
+  for (const Copy& copy : copies_) {
+    fastest = std::max(fastest, copy.speed);
+    all_known &= copy.speed > 0 || copy.error != 0;
+  }
   size_t best = 0;
-  double shortest = 0;
+  double earliest = 0;
   for (size_t c = 0; c < copies_.size(); ++c) {
     const Copy& copy = copies_[c];
     if (copy.error != 0) continue;
-    const bool is_known = fastest > 0 && copy.speed > 0;
-    const double speed = is_known ? std::max(copy.speed, fastest * kLeastShare) : std::max(fastest, 1.0);
-    const double seconds = static_cast<double>(copy.in_flight + bytes) / speed;
-    if (c > 0 && seconds >= shortest) continue;
+    const double share = all_known ? std::max(copy.speed / fastest, kLeastShare) : 1.0;
+    const double turn = copy.turn + static_cast<double>(bytes) / share;
+    if (c > 0 && turn >= earliest) continue;
     best = c;
-    shortest = seconds;
+    earliest = turn;
   }
+  copies_[best].turn = earliest;
   return best;
 }
 

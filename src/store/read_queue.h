@@ -88,18 +88,19 @@ class ReadQueue {
   // One drive's worth of files. The first is the original, which is never given up.
   struct Copy {
     Files files;
-    uint64_t in_flight = 0;           // bytes
-    uint64_t busy_ns = 0;             // with something in flight, and
-    uint64_t done = 0;                // bytes that came in that time, since speed was last worked out
-    uint64_t last_ns = 0;             // up to when busy_ns counts
-    double speed = 0;                 // bytes per second; 0: not known yet
+    uint64_t in_flight = 0;  // bytes
+    uint64_t busy_ns = 0;    // with something in flight, and
+    uint64_t done = 0;       // bytes that came in that time, since speed was last worked out
+    uint64_t last_ns = 0;    // up to when busy_ns counts
+    double speed = 0;        // bytes per second; 0: not known yet
+    double turn = 0;         // bytes asked for, each counted by how much slower than the fastest it is
     std::atomic<uint64_t> total = 0;  // bytes that were asked for
     std::atomic<int> error = 0;       // errno that took it out of use
   };
   void read_loop();
   bool may_read();
   void look_at_temperature(std::unique_lock<std::mutex>& lock);
-  size_t choose_copy(uint64_t bytes) const;
+  size_t choose_copy(uint64_t bytes);
   ReadRequest ask(uint32_t piece);
   void came_back(Copy& copy, uint64_t bytes);
   bool has_queued() const;
