@@ -221,7 +221,8 @@ class TwoDrives final : public AsyncReader {
     for (; n < requests.size() && reads_.size() < depth_; ++n) {
       const bool is_slow = requests[n].file->path().rfind(slow_, 0) == 0;
       uint64_t& free_at = free_at_[is_slow];
-      free_at = std::max(free_at, monotonic_ns()) + requests[n].bytes * (is_slow ? 3 : 1);  // 1 GB/s
+      free_at =
+          std::max(free_at, monotonic_ns()) + requests[n].bytes * (is_slow ? 15 : 5);  // 67 and 200 MB/s
       reads_.push_back({free_at, requests[n]});
     }
     return n;
@@ -259,7 +260,7 @@ TEST_F(ReadQueueTest, SpreadsReadsByTheSpeedOfTheDrives) {
   o.reader_factory = [&](size_t depth) { return std::make_unique<TwoDrives>(depth, (root_ / "b").string()); };
   WeightStore store({path_}, units_, o, budget_);
   store.load();
-  for (int i = 0; i < 12; ++i) pass(store);
+  for (int i = 0; i < 8; ++i) pass(store);
   const std::string io = store.describe_io();
   const size_t at = io.find("2 copies, ");
   ASSERT_NE(at, std::string::npos) << io;
