@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -20,10 +21,13 @@ namespace sluice::test {
 // Shared by the test and the reader's thread.
 struct Faults {
   uint32_t seed = 1;
-  int max_delay_us = 0;       // before a call collects
-  bool reorder = true;        // completions are held back and returned in random order
-  bool split = true;          // a read is made of two
-  std::atomic<int> fail = 0;  // in 1000 reads, this many end in EIO
+  int max_delay_us = 0;          // before a call collects
+  bool reorder = true;           // completions are held back and returned in random order
+  bool split = true;             // a read is made of two
+  std::atomic<int> fail = 0;     // in 1000 reads, this many end in `error`
+  std::atomic<int> error = EIO;  // errno
+  std::string fail_below;  // only of files in this directory; empty: of all; set before anything is read
+  std::atomic<int> stall_ms = 0;  // the next call that collects takes so much longer, once
   std::atomic<uint64_t> n_failed = 0;
 };
 
@@ -40,7 +44,7 @@ class FaultyReader final : public AsyncReader {
       const size_t slot = free_.back();
       free_.pop_back();
       const ReadRequest& request = requests[n];
-      reads_[slot] = {request.tag, 0, 0};
+      reads_[slot] = {request.tag, 0, 0, request.file->path().rfind(faults_->fail_below, 0) == 0};
       const uint64_t unit = request.file->mode() == IoMode::kDirect ? kPageBytes : 1;
       uint64_t first = faults_->split ? round_down(random_() % request.bytes, unit) : 0;
       // The first part must not reach the end of the file, or the second would begin behind it.
@@ -57,6 +61,7 @@ class FaultyReader final : public AsyncReader {
   }
 
   size_t collect(std::span<ReadCompletion> out, bool block) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(faults_->stall_ms.exchange(0)));
     if (faults_->max_delay_us > 0) {
       std::this_thread::sleep_for(std::chrono::microseconds(random_() % faults_->max_delay_us));
     }
@@ -85,6 +90,7 @@ class FaultyReader final : public AsyncReader {
     uint64_t tag;
     int parts;
     int error;
+    bool may_fail;
   };
 
   void push(const ReadRequest& request, uint64_t begin, uint64_t bytes, size_t slot) {
@@ -102,8 +108,8 @@ class FaultyReader final : public AsyncReader {
     Read& read = reads_[part.tag];
     if (part.error != 0) read.error = part.error;
     if (--read.parts > 0) return;
-    if (static_cast<int>(random_() % 1000) < faults_->fail) {
-      read.error = EIO;
+    if (static_cast<int>(random_() % 1000) < faults_->fail && read.may_fail) {
+      read.error = faults_->error;
       ++faults_->n_failed;
     }
     held_.push_back({read.tag, read.error});

@@ -84,11 +84,15 @@ struct EngineStats {
   }
   std::string lossy;             // what lossy routing does; empty: the output is exact
   uint64_t dropped_experts = 0;  // that it has left out
+  // the governor: how often the cache gave memory back or took it again, and how much
+  uint64_t cache_shrinks = 0, cache_grows = 0, given_back_bytes = 0, taken_again_bytes = 0;
+  double give_back_seconds = 0, longest_give_back_seconds = 0;  // from seeing a sign to the end
   // work
   uint64_t prefill_tokens = 0, decode_tokens = 0;
   double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
   std::vector<OperatorStats> operators;  // of the passes since the model was loaded, sampling last
   std::string io;                        // "io_uring, O_DIRECT, depth 16"
+  std::string governor;                  // "watches PSI, cgroup v2, MemAvailable", or why nothing is watched
   std::string kernels;                   // "avx512"
   int n_threads = 0;
 };
@@ -99,6 +103,7 @@ struct MemoryOutlook {
   uint64_t smallest_ram = 0;     // the least that load() accepts, rounded up to whole MiB
   uint64_t one_token_ram = 0;    // below it the expert cache is too small for one token's experts
   uint64_t comfortable_ram = 0;  // everything resident
+  uint64_t knee_ram = 0;         // and the largest chunks of prompt: more changes nothing
   bool fits = false;             // ram_bytes >= smallest_ram; what follows is 0 otherwise
   int64_t prefill_chunk = 0;     // tokens per forward pass of a prompt
   uint64_t process_bytes = 0;    // the program itself: what is resident now, and a margin
@@ -139,6 +144,9 @@ class Engine {
   const ModelInfo& info() const noexcept;
   int64_t n_ctx() const noexcept;
   EngineStats stats() const;
+  // "1.20 GiB on huge pages; not locked in memory: ...", and why --ram auto took what it did. Takes some
+  // milliseconds.
+  std::string describe_memory() const;
   std::vector<std::string> warnings() const;  // e.g. a budget below one token's experts
 
   bool has_tokenizer() const noexcept;

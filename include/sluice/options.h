@@ -24,7 +24,10 @@ struct EngineOptions {
   int64_t prefill_chunk = 0;   // tokens per forward pass of a prompt; 0: chosen from the budget
   KvFormat kv = KvFormat::kF16;
   ActivationFormat activations = ActivationFormat::kDefault;
-  std::string io = "auto";  // "auto", "direct", "buffered"
+  std::string io = "auto";   // "auto", "direct", "buffered"
+  std::string ssd_limit;     // "2G/s": read no faster than this; empty: as fast as the drive can
+  double ssd_max_temp = 75;  // degrees Celsius above which reads slow down, where the system shows them
+  std::vector<std::string> mirrors;  // directories with copies of the model's files, best on other drives
   std::string cache_policy = "lru";
   // Which experts are read before they are asked for: "off"; "auto", what the next router says of the present
   // state, as long as that saves time; or always what one predictor says: "router", "linear", "shadow",
@@ -33,7 +36,8 @@ struct EngineOptions {
   // The one thing here that changes results: "topk:T", "bias:B", "skip" leave out or replace experts. Empty:
   // exact.
   std::vector<std::string> lossy;
-  std::string isa;  // instruction set of the kernels; empty: the best of this CPU
+  bool governor = true;  // give cached experts back while others need the memory
+  std::string isa;       // instruction set of the kernels; empty: the best of this CPU
 };
 
 // How the next token is chosen from the logits. In this order: logit bias, penalties, top-k, typical, top-p,

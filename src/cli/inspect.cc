@@ -58,7 +58,7 @@ std::string tensors_text(const Checkpoint& checkpoint) {
 // Budgets that are worth a line: the least, one token's experts, quarters of all, all, and what auto takes.
 std::vector<std::pair<std::string, MemoryOutlook>> outlooks(const Engine& engine) {
   const MemoryOutlook all = engine.outlook(UINT64_MAX / 2);
-  const uint64_t automatic = parse_ram("auto", memory_info(), resident_bytes());
+  const uint64_t automatic = std::min(parse_ram("auto", memory_info(), resident_bytes()), all.knee_ram);
   std::vector<std::pair<std::string, uint64_t>> rows = {{"minimum", all.smallest_ram}};
   if (engine.info().n_experts > 0) rows.emplace_back("one token", all.one_token_ram);
   for (const int percent : {25, 50, 75}) {
@@ -167,6 +167,9 @@ std::string report_text(const Engine& engine) {
                           format_bytes(o.cache_bytes).c_str(), format_bytes(o.streamed_bytes).c_str(),
                           format_bytes(o.kv_bytes).c_str(), o.prefill_chunk);
   }
+  const MemoryInfo machine = memory_info();
+  const uint64_t possible = parse_ram("auto", machine, resident_bytes());
+  text += "  " + explain_auto(possible, engine.outlook(possible).knee_ram, machine) + "\n";
   return text;
 }
 

@@ -126,6 +126,22 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->check(CLI::IsMember({"auto", "direct", "buffered"}).description(""))
       ->capture_default_str()
       ->group(memory);
+  app.add_option("--ssd-limit", options.ssd_limit,
+                 "read no faster than this, for instance 2G/s, also while loading")
+      ->type_name("RATE")
+      ->group(memory);
+  app.add_option("--ssd-max-temp", options.ssd_max_temp,
+                 "read slower while the drive is warmer than this, where the system shows it")
+      ->type_name("CELSIUS")
+      ->check(CLI::Range(20.0, 120.0).description(""))
+      ->capture_default_str()
+      ->group(memory);
+  app.add_option(
+         "--mirror", options.mirrors,
+         "a directory on another drive with copies of the model's files, to read from both; repeatable")
+      ->type_name("DIR")
+      ->allow_extra_args(false)
+      ->group(memory);
   app.add_option("--cache-policy", options.cache_policy, "which expert is given up: lru, clock")
       ->type_name("NAME")
       ->check(CLI::IsMember({"lru", "clock"}).description(""))
@@ -147,6 +163,10 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
                  "`sluice perplexity` with the same flags measures the cost")
       ->type_name("MODE")
       ->allow_extra_args(false)
+      ->group(memory);
+  add_choice(app, "--governor", options.governor, {{"on", true}, {"off", false}},
+             "give cached experts back while other programs need the memory: on (default), off")
+      ->type_name("on|off")
       ->group(memory);
   app.add_option("--isa", options.isa, "instruction set of the kernels; by default the best of this CPU")
       ->type_name("NAME")

@@ -40,6 +40,13 @@ nlohmann::ordered_json run_report(const Session& session, const EngineStats& sta
   report["exact"] = stats.lossy.empty();
   if (!stats.lossy.empty())
     report["lossy"] = {{"how", stats.lossy}, {"dropped_experts", stats.dropped_experts}};
+  report["governor"] = {{"state", stats.governor},
+                        {"shrinks", stats.cache_shrinks},
+                        {"grows", stats.cache_grows},
+                        {"given_back_bytes", stats.given_back_bytes},
+                        {"taken_again_bytes", stats.taken_again_bytes},
+                        {"give_back_s", stats.give_back_seconds},
+                        {"longest_give_back_s", stats.longest_give_back_seconds}};
   return report;
 }
 
@@ -65,6 +72,11 @@ std::string stats_line(const Session& session, const EngineStats& stats) {
   if (!stats.lossy.empty())
     line += format_string(" · LOSSY (%s): %llu experts left out", stats.lossy.c_str(),
                           static_cast<unsigned long long>(stats.dropped_experts));
+  if (stats.cache_shrinks > 0)
+    line += format_string(" · gave %s back to others in %llu steps, took %s again",
+                          format_bytes(stats.given_back_bytes).c_str(),
+                          static_cast<unsigned long long>(stats.cache_shrinks),
+                          format_bytes(stats.taken_again_bytes).c_str());
   line += format_string(" · peak memory %s of %s", format_bytes(stats.peak_resident_bytes).c_str(),
                         format_bytes(stats.budget_bytes).c_str());
   return line;

@@ -100,9 +100,9 @@ int run(const RunOptions& options, const CLI::App& app) {
 
   const EngineStats stats = engine->stats();
   if (options.json) {
-    write_stdout(run_report(*session, stats, text, interrupted())
-                     .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
-                 "\n");
+    nlohmann::ordered_json report = run_report(*session, stats, text, interrupted());
+    report["memory"]["state"] = engine->describe_memory();
+    write_stdout(report.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
   } else {
     if (!engine->has_tokenizer()) {
       write_stdout(
@@ -111,6 +111,8 @@ int run(const RunOptions& options, const CLI::App& app) {
     }
     write_stdout("\n");
     if (options.stats || stderr_is_terminal()) write_stderr(stats_line(*session, stats) + "\n");
+    if (options.stats)
+      write_stderr(stats.io + "\ngovernor " + stats.governor + "; " + engine->describe_memory() + "\n");
   }
   return interrupted() ? kExitInterrupted : kExitOk;
 }

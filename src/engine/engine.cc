@@ -59,6 +59,18 @@ IoChoice io_choice(const std::string& name) {
   throw_error(ErrorKind::kInvalid, "--io %s: choose auto, direct or buffered", printable(name).c_str());
 }
 
+// "2G/s", "800M": bytes per second; 0 for none.
+uint64_t parse_rate(std::string text) {
+  if (text.empty()) return 0;
+  if (text.size() > 2 && text.compare(text.size() - 2, 2, "/s") == 0) text.resize(text.size() - 2);
+  const uint64_t rate = parse_bytes(text, "--ssd-limit");
+  constexpr uint64_t kSlowest = uint64_t{1} << 20;  // one read
+  if (rate < kSlowest)
+    throw_error(ErrorKind::kInvalid, "--ssd-limit %s: at least 1M/s, the size of one read",
+                printable(text).c_str());
+  return rate;
+}
+
 void check_options(const EngineOptions& options) {
   const auto check = [](int64_t value, int64_t low, int64_t high, const char* name) {
     if (value < low || value > high)
@@ -143,6 +155,10 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   model_options.compute = compute;
   model_options.store.io = io_choice(options.io);
   model_options.store.policy = options.cache_policy;
+  model_options.store.governor = options.governor;
+  model_options.store.max_read_bytes_per_s = parse_rate(options.ssd_limit);
+  model_options.store.max_drive_celsius = options.ssd_max_temp;
+  model_options.store.mirrors = options.mirrors;
   make_cache_policy(options.cache_policy);  // refuses unknown names now rather than while loading
   Prefetcher::check_mode(options.prefetch);
   lossy = parse_lossy(options.lossy);
@@ -198,8 +214,14 @@ void Engine::Impl::load(int64_t reserve_tokens, const Progress& progress) {
   SLUICE_CHECK(!loaded);
   const double start = monotonic_seconds();
   measure_process();
-  ram_bytes = parse_ram(options.ram, memory_info(), process_bytes);
-  const MemoryRequest request = memory_request(ram_bytes, reserve_tokens);
+  const MemoryInfo machine = memory_info();
+  ram_bytes = parse_ram(options.ram, machine, process_bytes);
+  MemoryRequest request = memory_request(ram_bytes, reserve_tokens);
+  if (options.ram == "auto") {
+    const uint64_t knee = plan_memory(request).knee_ram;
+    ram_choice = explain_auto(ram_bytes, knee, machine);
+    ram_bytes = request.ram_bytes = std::min(ram_bytes, knee);
+  }
   const MemoryPlan plan = plan_memory(request);
   if (!plan.fits) {
     throw_error(ErrorKind::kNoMemory,
@@ -327,6 +349,7 @@ MemoryOutlook Engine::outlook(uint64_t ram_bytes, int64_t reserve_tokens) const 
   outlook.smallest_ram = plan.smallest_ram;
   outlook.one_token_ram = plan.one_token_ram;
   outlook.comfortable_ram = plan.comfortable_ram;
+  outlook.knee_ram = plan.knee_ram;
   outlook.fits = plan.fits;
   if (!plan.fits) return outlook;
   const StoreStats store = impl_->model->plan(plan.weight_bytes);
@@ -344,6 +367,10 @@ MemoryOutlook Engine::outlook(uint64_t ram_bytes, int64_t reserve_tokens) const 
 
 const ModelInfo& Engine::info() const noexcept { return impl_->info; }
 int64_t Engine::n_ctx() const noexcept { return impl_->session_context.n_ctx; }
+std::string Engine::describe_memory() const {
+  const std::string text = impl_->model->describe_memory();
+  return impl_->ram_choice.empty() ? text : impl_->ram_choice + "; " + text;
+}
 std::vector<std::string> Engine::warnings() const { return impl_->warnings; }
 
 EngineStats Engine::stats() const {
@@ -377,6 +404,12 @@ EngineStats Engine::stats() const {
   stats.prefetch_passes_off = prefetch.passes_off;
   for (const PredictorScore& score : prefetch.predictors)
     stats.predictors.push_back({score.name, score.n_predicted, score.n_right});
+  stats.cache_shrinks = store.governor.shrinks;
+  stats.cache_grows = store.governor.grows;
+  stats.given_back_bytes = store.governor.given_back_bytes;
+  stats.taken_again_bytes = store.governor.taken_again_bytes;
+  stats.give_back_seconds = static_cast<double>(store.governor.give_back_ns) * 1e-9;
+  stats.longest_give_back_seconds = static_cast<double>(store.governor.max_give_back_ns) * 1e-9;
   stats.prefill_tokens = e.prefill_tokens;
   stats.decode_tokens = e.decode_tokens;
   stats.prefill_seconds = e.prefill_seconds;
@@ -391,6 +424,7 @@ EngineStats Engine::stats() const {
   }
   stats.operators.push_back({"sampling", e.n_sampled, e.sampling_seconds, 0});
   stats.io = e.model->describe_io();
+  stats.governor = e.model->describe_governor();
   stats.kernels = kernel_isa(*e.compute.table);
   stats.n_threads = e.pool->size();
   return stats;

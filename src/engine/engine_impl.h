@@ -41,6 +41,7 @@ struct Engine::Impl {
   uint64_t process_bytes = 0;       // resident before the model is loaded, by measure_process()
   uint64_t process_peak_bytes = 0;  // the most until then
   uint64_t ram_bytes = 0;           // --ram as understood
+  std::string ram_choice;           // why --ram auto is that; empty if it was given
   int64_t chunk = 0;                // rows of one pass
   int64_t logit_rows = 1;           // rows of one session that wants the logits of its prompt
   bool loaded = false;

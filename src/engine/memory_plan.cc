@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/align.h"
+#include "base/error.h"
 #include "base/units.h"
 
 namespace sluice {
@@ -33,6 +34,9 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   plan.smallest_ram = named(least);
   plan.one_token_ram = named(ram_for(smallest, std::max(needs.one_token, needs.minimum)));
   plan.comfortable_ram = named(ram_for(request.chunk > 0 ? request.chunk : kGoodChunk, needs.all));
+  plan.knee_ram =
+      std::max(plan.smallest_ram, named(ram_for(request.chunk > 0 ? request.chunk : kChunks.front(),
+                                                std::min(needs.all, request.weight_limit))));
   plan.fits = request.ram_bytes >= least;
   if (!plan.fits) return plan;
 
@@ -63,6 +67,18 @@ uint64_t parse_ram(const std::string& text, const MemoryInfo& machine, uint64_t 
   const uint64_t spare = machine.spare();
   const uint64_t for_others = std::min(kGiB, spare / 4);
   return std::min(machine.ceiling() / 10 * 9, process_bytes + spare - for_others);
+}
+
+std::string explain_auto(uint64_t possible, uint64_t knee, const MemoryInfo& machine) {
+  const std::string all = format_bytes(knee), could = format_bytes(possible);
+  if (knee <= possible) {
+    return format_string(
+        "auto takes %s: all weights stay in memory, and more would change nothing (%s are there)",
+        all.c_str(), could.c_str());
+  }
+  return format_string(
+      "auto takes %s, what others leave of %s: more would save reads, up to %s for everything", could.c_str(),
+      format_bytes(machine.ceiling()).c_str(), all.c_str());
 }
 
 uint64_t parse_weights(const std::string& text, const StoreNeeds& needs) {

@@ -24,13 +24,14 @@ struct MemoryRequest {
 };
 
 struct MemoryPlan {
-  bool fits = false;             // the rest is 0 otherwise, but for the last three
+  bool fits = false;             // the rest is 0 otherwise, but for the last four
   int64_t chunk = 0;             // tokens per forward pass
   uint64_t scratch_bytes = 0;    // for that chunk
   uint64_t weight_bytes = 0;     // for the store
   uint64_t budget_bytes = 0;     // for weights, KV cache and scratch together
   uint64_t one_token_ram = 0;    // the least with room for one token's experts
   uint64_t comfortable_ram = 0;  // the least that keeps all weights, with a good chunk
+  uint64_t knee_ram = 0;         // the same with the largest chunk: what is beyond it changes nothing
   uint64_t smallest_ram = 0;     // the least that fits, in whole MiB
 };
 
@@ -47,6 +48,9 @@ uint64_t margin_bytes(int n_threads);
 // --ram: bytes, a percentage of the machine or cgroup, or "auto": nine tenths of that ceiling, but never so
 // much that the rest of the machine falls below a gibibyte (a quarter of what is spare where that is less).
 uint64_t parse_ram(const std::string& text, const MemoryInfo& machine, uint64_t process_bytes);
+
+// What --ram auto takes and why, from what it could take and the knee.
+std::string explain_auto(uint64_t possible, uint64_t knee, const MemoryInfo& machine);
 
 // --weights: bytes, a percentage of `all`, "min" for the least that works, empty for no bound.
 uint64_t parse_weights(const std::string& text, const StoreNeeds& needs);

@@ -50,6 +50,29 @@ TEST(MemoryPlan, TheSmallestThatIsNamedFitsAlsoWhenTheProcessHasGrown) {
   }));
 }
 
+// `--ram auto` takes no more than changes something.
+TEST(MemoryPlan, BeyondTheKneeNothingChanges) {
+  for (const uint64_t limit : {UINT64_MAX, kGiB}) {
+    MemoryRequest request = request_of(0);
+    request.weight_limit = limit;
+    request.ram_bytes = plan_memory(request).knee_ram;
+    const MemoryPlan knee = plan_memory(request);
+    request.ram_bytes = 64 * kGiB;
+    const MemoryPlan ample = plan_memory(request);
+    EXPECT_EQ(knee.chunk, ample.chunk);
+    EXPECT_GE(knee.weight_bytes, std::min(request.weights.all, limit));
+    request.ram_bytes = ample.knee_ram - 2 * kMiB;
+    EXPECT_LT(plan_memory(request).weight_bytes + plan_memory(request).scratch_bytes,
+              knee.weight_bytes + knee.scratch_bytes);
+  }
+  MemoryInfo machine;
+  machine.total = machine.cgroup_limit = 8 * kGiB;
+  EXPECT_EQ(explain_auto(6 * kGiB, 2 * kGiB, machine).rfind("auto takes 2.00 GiB: all weights", 0), 0u);
+  EXPECT_EQ(
+      explain_auto(6 * kGiB, 9 * kGiB, machine).rfind("auto takes 6.00 GiB, what others leave of 8.00", 0),
+      0u);
+}
+
 TEST(MemoryPlan, TheComfortableAndTheOneTokenBudgetHoldWhatTheySay) {
   MemoryRequest request = request_of(0);
   const MemoryPlan named = plan_memory(request);

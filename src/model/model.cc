@@ -212,5 +212,11 @@ PrefetchReport Model::prefetch_report() const {
 }
 StoreStats Model::store_stats() const { return impl_->store ? impl_->store->stats() : StoreStats{}; }
 std::string Model::describe_io() const { return impl_->store ? impl_->store->describe_io() : std::string(); }
+std::string Model::describe_memory() const {
+  return impl_->store ? impl_->store->describe_memory() : std::string();
+}
+std::string Model::describe_governor() const {
+  return impl_->store ? impl_->store->describe_governor() : std::string();
+}
 
 }  // namespace sluice

@@ -107,6 +107,8 @@ class Model {
   Profile profile() const;  // of all passes since load()
   PrefetchReport prefetch_report() const;
   std::string describe_io() const;
+  std::string describe_memory() const;
+  std::string describe_governor() const;
 
  private:
   friend class Decoder;

@@ -30,6 +30,10 @@ bool ReadProgress::advance(int64_t result, int* error) noexcept {
   return false;
 }
 
+std::string AsyncReader::prepare(std::span<const File* const>, std::span<const std::span<std::byte>>) {
+  return {};
+}
+
 std::unique_ptr<AsyncReader> make_reader(size_t depth) {
   auto reader = make_uring_reader(depth);
   return reader ? std::move(reader) : make_thread_reader(depth);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "platform/file.h"
 
@@ -39,6 +40,12 @@ class AsyncReader {
   virtual void wake() noexcept = 0;
   virtual size_t in_flight() const noexcept = 0;
   virtual const char* name() const noexcept = 0;  // "io_uring" or "threads", for reports
+  // Once, before the first submit(): most reads will be of these files, and into this memory, which stays
+  // where it is until the reader is destroyed. What the kernel allows is registered with it, which spares it
+  // to look up and pin them for each read. Returns what that was, for reports: "files and buffers
+  // registered", or "".
+  virtual std::string prepare(std::span<const File* const> files,
+                              std::span<const std::span<std::byte>> memory);
 };
 
 // `depth` is the greatest number of reads in flight (>= 1).

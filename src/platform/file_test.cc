@@ -157,6 +157,31 @@ TEST_P(ReaderTest, DeliversEveryByteAndTheEnd) {
   EXPECT_EQ(reader->collect(none, true), 0u);
 }
 
+// What a system call gives back is taken as it comes: short, interrupted, failed, or at the file's end.
+TEST_F(FileTest, ReadsGoOnAfterShortResults) {
+  const std::string name = path("short");
+  std::ofstream(name) << std::string(10000, 'x');
+  for (const IoMode mode : {IoMode::kBuffered, IoMode::kDirect}) {
+    const auto file = File::open(name, mode);
+    ReadProgress read = {{file.get(), 4096, nullptr, 8192, 0}};
+    int error = -1;
+    EXPECT_EQ(read.wanted(), 5904u);
+    EXPECT_FALSE(read.advance(-EINTR, &error));
+    EXPECT_FALSE(read.advance(-EAGAIN, &error));
+    EXPECT_FALSE(read.advance(5000, &error));
+    EXPECT_EQ(read.done, file->mode() == IoMode::kDirect ? 4096u : 5000u);
+    EXPECT_TRUE(read.advance(static_cast<int64_t>(5904 - read.done), &error));
+    EXPECT_EQ(error, 0);
+    ReadProgress failed = {{file.get(), 0, nullptr, 4096, 0}};
+    EXPECT_TRUE(failed.advance(-EACCES, &error));
+    EXPECT_EQ(error, EACCES);
+    ReadProgress shrunk = {{file.get(), 0, nullptr, 8192, 0}};
+    EXPECT_FALSE(shrunk.advance(4096, &error));
+    EXPECT_TRUE(shrunk.advance(0, &error));
+    EXPECT_EQ(error, EIO);
+  }
+}
+
 TEST_P(ReaderTest, ReportsAFileThatShrank) {
   const auto reader = make(2);
   if (!reader) GTEST_SKIP() << "skipped: no io_uring here";

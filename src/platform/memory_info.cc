@@ -64,6 +64,7 @@ MemoryInfo memory_info() {
   const std::string text = read_kernel_file("/proc/meminfo");
   info.total = number_after(text, "MemTotal:") * 1024;
   info.available = number_after(text, "MemAvailable:") * 1024;
+  info.swap = number_after(text, "SwapTotal:") * 1024;
   info.cgroup_limit = UINT64_MAX;
   const CgroupDirectories groups = cgroup_directories("memory");
   for (const std::string& directory : groups.v1) tighten(info, directory, kV1);
@@ -76,6 +77,8 @@ uint64_t resident_bytes() { return number_after(read_kernel_file("/proc/self/sta
 uint64_t peak_resident_bytes() {
   return number_after(read_kernel_file("/proc/self/status"), "VmHWM:") * 1024;
 }
+
+uint64_t locked_bytes() { return number_after(read_kernel_file("/proc/self/status"), "VmLck:") * 1024; }
 
 uint64_t huge_page_bytes() {
   return number_after(read_kernel_file("/proc/self/smaps_rollup"), "AnonHugePages:") * 1024;
@@ -110,12 +113,29 @@ PageBuffer::~PageBuffer() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
+void PageBuffer::give_back(size_t begin, size_t end) const noexcept {
+  begin = round_up(begin, kPageBytes);
+  end = round_down(end, kPageBytes);
+  if (begin >= end) return;
+  if (is_locked_) (void)::munlock(data_ + begin, end - begin);
+  (void)::madvise(data_ + begin, end - begin, MADV_DONTNEED);
+  if (is_locked_) (void)::mlock2(data_ + begin, end - begin, MLOCK_ONFAULT);
+}
+
+bool PageBuffer::lock() noexcept {
+  is_locked_ = data_ != nullptr && ::mlock2(data_, size_, MLOCK_ONFAULT) == 0;
+  return is_locked_;
+}
+
 PageBuffer::PageBuffer(PageBuffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      is_locked_(std::exchange(other.is_locked_, false)) {}
 
 PageBuffer& PageBuffer::operator=(PageBuffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(is_locked_, other.is_locked_);
   return *this;
 }
 

@@ -73,6 +73,24 @@ TEST(PageBuffer, IsZeroAlignedAndGivenBack) {
   EXPECT_LT(resident_bytes(), before + kBytes / 2);
 }
 
+TEST(PageBuffer, LocksWhatIsTouchedAndGivesItBackAllTheSame) {
+  constexpr size_t kBytes = size_t{6} << 20;  // below the usual RLIMIT_MEMLOCK
+  const uint64_t locked = locked_bytes();
+  PageBuffer buffer(kBytes);
+  if (!buffer.lock()) GTEST_SKIP() << "skipped: RLIMIT_MEMLOCK forbids it";
+  std::memset(buffer.data(), 1, kBytes);
+  EXPECT_EQ(locked_bytes(), locked + kBytes);
+  const uint64_t resident = resident_bytes();
+  buffer.give_back(100, kBytes);
+  EXPECT_LE(resident_bytes() + kBytes - (size_t{1} << 20), resident);
+  EXPECT_EQ(buffer.data()[99], std::byte{1});
+  EXPECT_EQ(buffer.data()[8192], std::byte{0});
+  std::memset(buffer.data(), 1, kBytes);
+  EXPECT_EQ(locked_bytes(), locked + kBytes);
+  buffer = PageBuffer();
+  EXPECT_EQ(locked_bytes(), locked);
+}
+
 TEST(PageBuffer, RefusesTheImpossible) {
   EXPECT_THROW(PageBuffer(SIZE_MAX), Error);
   EXPECT_THROW(PageBuffer(size_t{1} << 60), Error);

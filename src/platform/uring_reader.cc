@@ -7,10 +7,14 @@
 #include <liburing.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -94,6 +98,30 @@ class UringReader final : public AsyncReader {
     (void)!::write(wake_fd_, &one, sizeof one);  // fails only if it is already full, and then readable
   }
 
+  std::string prepare(std::span<const File* const> files,
+                      std::span<const std::span<std::byte>> memory) override {
+    std::vector<int> descriptors;
+    for (const File* file : files) descriptors.push_back(file->descriptor());
+    if (!files.empty() &&
+        io_uring_register_files(&ring_, descriptors.data(), static_cast<unsigned>(descriptors.size())) == 0) {
+      for (size_t i = 0; i < files.size(); ++i) file_index_[files[i]] = static_cast<int>(i);
+    }
+    std::vector<iovec> buffers;
+    for (const std::span<std::byte> span : memory) {
+      for (size_t at = 0; at < span.size(); at += kMaxBuffer) {
+        buffers.push_back({span.data() + at, std::min(kMaxBuffer, span.size() - at)});
+      }
+    }
+    // Counts against RLIMIT_MEMLOCK.
+    if (!buffers.empty() &&
+        io_uring_register_buffers(&ring_, buffers.data(), static_cast<unsigned>(buffers.size())) == 0) {
+      buffers_ = std::move(buffers);
+    }
+    std::string what = file_index_.empty() ? "" : "files";
+    if (!buffers_.empty()) what += what.empty() ? "buffers" : " and buffers";
+    return what.empty() ? what : what + " registered";
+  }
+
   size_t in_flight() const noexcept override { return in_flight_; }
   const char* name() const noexcept override { return "io_uring"; }
 
@@ -140,20 +168,39 @@ class UringReader final : public AsyncReader {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
     SLUICE_CHECK(sqe != nullptr, "more reads than the queue has room for");
     const auto bytes = static_cast<uint32_t>(request.bytes - read.done);
-    io_uring_prep_read(sqe, request.file->descriptor(), request.data + read.done, bytes,
-                       request.offset + read.done);
+    std::byte* const data = request.data + read.done;
+    const auto file = file_index_.find(request.file);
+    const int fd = file == file_index_.end() ? request.file->descriptor() : file->second;
+    const int buffer = find_buffer(data, bytes);
+    if (buffer >= 0) {
+      io_uring_prep_read_fixed(sqe, fd, data, bytes, request.offset + read.done, buffer);
+    } else {
+      io_uring_prep_read(sqe, fd, data, bytes, request.offset + read.done);
+    }
+    if (file != file_index_.end()) sqe->flags |= IOSQE_FIXED_FILE;
     sqe->user_data = slot;
     if (request.file->mode() == IoMode::kBuffered && bytes >= kParallelCopyBytes) sqe->flags |= IOSQE_ASYNC;
   }
 
+  int find_buffer(const std::byte* data, uint32_t bytes) const {
+    for (size_t i = 0; i < buffers_.size(); ++i) {
+      const auto* const begin = static_cast<const std::byte*>(buffers_[i].iov_base);
+      if (data >= begin && data + bytes <= begin + buffers_[i].iov_len) return static_cast<int>(i);
+    }
+    return -1;
+  }
+
   static constexpr uint64_t kWakeTag = UINT64_MAX;
+  static constexpr size_t kMaxBuffer = size_t{1} << 30;  // the kernel's bound on one
 
   io_uring ring_ = {};
   int wake_fd_ = -1;
   bool is_open_ = false;
   size_t in_flight_ = 0;
-  std::vector<ReadProgress> reads_;  // [depth]
-  std::vector<uint32_t> free_;       // indices of reads_ that are not in flight
+  std::vector<ReadProgress> reads_;                  // [depth]
+  std::vector<uint32_t> free_;                       // indices of reads_ that are not in flight
+  std::unordered_map<const File*, int> file_index_;  // of registered files
+  std::vector<iovec> buffers_;                       // registered
 };
 
 }  // namespace

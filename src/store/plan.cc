@@ -166,25 +166,36 @@ StoreStats planned_stats(std::span<const UnitSpec> units, const StoreOptions& op
   const bool packed =
       options.io == IoChoice::kBuffered || fits_whole(units, IoMode::kBuffered, options.weight_bytes);
   const IoMode mode = packed ? IoMode::kBuffered : IoMode::kDirect;
-  return plan_store(units, mode, options.weight_bytes, options.queue_depth).gauges();
+  return plan_store(units, mode, options.weight_bytes, options.queue_depth, options.governor).gauges();
 }
 
 bool fits_whole(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_bytes) {
   return measure(units, mode).all() <= weight_bytes;
 }
 
-StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_bytes,
-                     size_t queue_depth) {
+StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_bytes, size_t queue_depth,
+                     bool by_slots) {
   const Rooms rooms = measure(units, mode);
   StorePlan plan;
   plan.pinned.assign(units.size(), 0);
   plan.slot_room = rooms.largest_cached;
+  const auto n_cached = static_cast<uint64_t>(std::count_if(
+      units.begin(), units.end(), [](const UnitSpec& u) { return is_kind(u, UnitKind::kCached); }));
+  const uint64_t slots_for_all = round_up(n_cached * rooms.largest_cached, kPageBytes);
+  const auto keep_whole_cache_in_slots = [&] {
+    plan.n_slots = n_cached;
+    plan.cache_room = slots_for_all;
+    for (size_t u = 0; u < units.size(); ++u) {
+      if (is_kind(units[u], UnitKind::kCached)) plan.pinned[u] = 0;
+    }
+  };
 
   if (rooms.all() <= weight_bytes) {
     plan.pinned.assign(units.size(), 1);
     plan.pinned_room = round_up(rooms.streamed + rooms.by_row, kPageBytes);
     plan.cache_room = round_up(rooms.cached, kPageBytes);
     plan.cache_is_whole = true;
+    if (by_slots && plan.pinned_room + slots_for_all <= weight_bytes) keep_whole_cache_in_slots();
     return plan;
   }
 
@@ -217,8 +228,6 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
     // The dense part is read in every pass. Below one pass's experts slots do not hit: a few are enough to
     // read one expert while another is computed.
     plan.row_room = row_ring(any_row(rooms), beyond_least);
-    const auto n_cached = static_cast<uint64_t>(std::count_if(
-        units.begin(), units.end(), [](const UnitSpec& u) { return is_kind(u, UnitKind::kCached); }));
     if (n_cached > 0) {
       plan.n_slots =
           1 + std::min({n_cached - 1, kSlotsBesideStream - 1, beyond_least / 8 / rooms.largest_cached});

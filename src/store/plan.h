@@ -14,9 +14,9 @@ namespace sluice {
 struct StorePlan {
   std::vector<uint8_t> pinned;  // [n_units] 1: stays from load() on
   uint64_t pinned_room = 0;     // bytes of one arena for them, kCached units apart
-  bool cache_is_whole = false;  // every kCached unit is pinned too
+  bool cache_is_whole = false;  // every kCached unit is loaded: pinned, or in a slot of its own
   uint64_t cache_room = 0;      // bytes: of the whole cache, or of all slots
-  size_t n_slots = 0;           // 0 if the cache is whole
+  size_t n_slots = 0;           // 0 if every kCached unit is pinned
   uint64_t slot_room = 0;       // bytes of the largest kCached unit
   uint64_t stream_room = 0;     // bytes of the ring that is read ahead; 0 if every kStreamed unit is pinned
   uint64_t row_room = 0;        // bytes of the ring for rows; 0 if nothing can be asked by row
@@ -35,7 +35,10 @@ bool fits_whole(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_by
 
 // Precondition: `weight_bytes` >= store_needs(units, 1).minimum, and everything fits packed (kBuffered) or
 // does not even so.
-StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_bytes, size_t queue_depth);
+// With `by_slots` a whole cache is in slots, so that some can be given up, if slots of equal size fit as
+// well.
+StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weight_bytes, size_t queue_depth,
+                     bool by_slots = false);
 
 // Units are read in pieces of at most this size. A queue depth of n means n of them in flight, or as many
 // smaller ones as have the same bytes, up to n * kSmallReads: small reads need a deeper queue.

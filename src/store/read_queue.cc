@@ -2,20 +2,40 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
+#include "base/error.h"
+#include "base/units.h"
+#include "platform/clock.h"
 #include "store/plan.h"
 
 namespace sluice {
 
-ReadQueue::ReadQueue(std::vector<std::shared_ptr<const File>> files, std::unique_ptr<AsyncReader> reader,
-                     size_t max_reads, uint64_t max_bytes)
-    : files_(std::move(files)),
-      reader_(std::move(reader)),
+namespace {
+
+constexpr uint64_t kSpeedBytes = uint64_t{16} << 20;  // over which a copy's speed is measured
+constexpr double kLeastShare = 1.0 / 64;  // of the fastest copy's reads: what never reads is never measured
+
+}  // namespace
+
+ReadQueue::ReadQueue(const std::vector<Files>& copies, std::unique_ptr<AsyncReader> reader, size_t max_reads,
+                     uint64_t max_bytes, ReadPace pace, std::span<const std::span<std::byte>> memory)
+    : reader_(std::move(reader)),
       reader_name_(reader_->name()),
       max_bytes_(max_bytes),
-      pieces_(max_reads) {
+      pieces_(max_reads),
+      pace_(std::move(pace)),
+      thermal_(pace_.max_celsius) {
+  std::vector<const File*> all;
+  for (const Files& files : copies) {
+    copies_.emplace_back().files = files;
+    for (const auto& file : files) all.push_back(file.get());
+  }
+  registered_ = reader_->prepare(all, memory);
+  limit_.set(pace_.bytes_per_s);
   for (size_t i = max_reads; i-- > 0;) free_pieces_.push_back(static_cast<uint32_t>(i));
   thread_ = std::thread([this] { read_loop(); });
 }
@@ -98,6 +118,11 @@ void ReadQueue::take_ended(std::vector<Transfer*>& ended, bool block) {
   }
 }
 
+void ReadQueue::wait_ended() {
+  std::unique_lock lock(mutex_);
+  transfer_ended_.wait(lock, [this] { return !ended_.empty(); });
+}
+
 bool ReadQueue::demand_is_waiting() {
   const std::lock_guard lock(mutex_);
   return !queue(Priority::kDemand).empty();
@@ -112,10 +137,17 @@ void ReadQueue::read_loop() {
   std::vector<ReadCompletion> completions(pieces_.size());
   std::unique_lock lock(mutex_);
   while (true) {
-    if (reader_->in_flight() == 0) {
-      work_came_.wait(lock, [this] { return stop_ || has_queued(); });
+    while (!stop_ && reader_->in_flight() == 0 && retries_.empty()) {
+      if (!has_queued()) {
+        work_came_.wait(lock);
+        continue;
+      }
+      const uint64_t wait_ns = limit_.wait_ns(monotonic_ns());
+      if (wait_ns == 0) break;
+      work_came_.wait_for(lock, std::chrono::nanoseconds(wait_ns));
     }
     if (stop_) return;
+    if (pace_.celsius) look_at_temperature(lock);
     cut_pieces(requests);
     can_take_more_ = has_room();
     lock.unlock();
@@ -134,8 +166,10 @@ void ReadQueue::read_loop() {
 // As many pieces as may be in flight, of the most urgent transfers.
 void ReadQueue::cut_pieces(std::vector<ReadRequest>& requests) {
   requests.clear();
+  for (const uint32_t piece : retries_) requests.push_back(ask(piece));
+  retries_.clear();
   for (auto& waiting : queues_) {
-    while (!waiting.empty() && has_room()) {
+    while (!waiting.empty() && has_room() && may_read()) {
       Transfer& transfer = *waiting.front();
       ReadRequest request;
       transfer.is_queued = cut_piece(transfer, request);
@@ -157,15 +191,13 @@ bool ReadQueue::cut_piece(Transfer& transfer, ReadRequest& request) {
   const uint64_t offset = segment.offset + transfer.next_byte;
   const uint32_t piece = free_pieces_.back();
   free_pieces_.pop_back();
-  pieces_[piece] = {&transfer, segment.file, offset, bytes};
+  std::byte* const data = transfer.base + segment.at + transfer.next_byte;
+  pieces_[piece] = {&transfer, segment.file, offset, bytes, data, choose_copy(bytes)};
   bytes_in_flight_ += bytes;
-  request = {files_[segment.file].get(), offset, transfer.base + segment.at + transfer.next_byte,
-             static_cast<uint32_t>(bytes), piece};
+  request = ask(piece);
 
   ++transfer.n_in_flight;
   transfer.bytes_asked += bytes;
-  bytes_read_.fetch_add(bytes, std::memory_order_relaxed);
-  reads_.fetch_add(1, std::memory_order_relaxed);
   transfer.next_byte += bytes;
   if (transfer.next_byte == segment.bytes) {
     ++transfer.next_segment;
@@ -174,8 +206,111 @@ bool ReadQueue::cut_piece(Transfer& transfer, ReadRequest& request) {
   return transfer.next_segment < transfer.layout->segments.size();
 }
 
+bool ReadQueue::may_read() { return limit_.bytes_per_s() == 0 || limit_.wait_ns(monotonic_ns()) == 0; }
+
+// The request for a piece from its copy.
+ReadRequest ReadQueue::ask(uint32_t index) {
+  const Piece& piece = pieces_[index];
+  Copy& copy = copies_[piece.copy];
+  if (copy.in_flight == 0) copy.last_ns = monotonic_ns();
+  copy.in_flight += piece.bytes;
+  copy.total.fetch_add(piece.bytes, std::memory_order_relaxed);
+  limit_.take(piece.bytes);
+  bytes_read_.fetch_add(piece.bytes, std::memory_order_relaxed);
+  reads_.fetch_add(1, std::memory_order_relaxed);
+  return {copy.files[piece.file].get(), piece.offset, piece.data, static_cast<uint32_t>(piece.bytes), index};
+}
+
+// In turns, in proportion to the speeds that were measured; equal turns until they all are.
+size_t ReadQueue::choose_copy(uint64_t bytes) {
+  if (copies_.size() == 1) return 0;
+  double fastest = 0;
+  bool all_known = true;
+  for (const Copy& copy : copies_) {
+    fastest = std::max(fastest, copy.speed);
+    all_known &= copy.speed > 0 || copy.error != 0;
+  }
+  size_t best = 0;
+  double earliest = 0;
+  for (size_t c = 0; c < copies_.size(); ++c) {
+    const Copy& copy = copies_[c];
+    if (copy.error != 0) continue;
+    const double share = all_known ? std::max(copy.speed / fastest, kLeastShare) : 1.0;
+    const double turn = copy.turn + static_cast<double>(bytes) / share;
+    if (c > 0 && turn >= earliest) continue;
+    best = c;
+    earliest = turn;
+  }
+  copies_[best].turn = earliest;
+  return best;
+}
+
+void ReadQueue::came_back(Copy& copy, uint64_t bytes) {
+  copy.in_flight -= bytes;
+  if (copies_.size() == 1) return;
+  const uint64_t now = monotonic_ns();
+  copy.busy_ns += now - std::exchange(copy.last_ns, now);
+  copy.done += bytes;
+  if (copy.done < kSpeedBytes) return;
+  const double speed =
+      static_cast<double>(copy.done) * 1e9 / static_cast<double>(std::max<uint64_t>(copy.busy_ns, 1));
+  copy.speed = copy.speed == 0 ? speed : (copy.speed + speed) / 2;
+  copy.done = copy.busy_ns = 0;
+}
+
+// Asking the drive takes it a millisecond or so: rarely, and without the lock.
+void ReadQueue::look_at_temperature(std::unique_lock<std::mutex>& lock) {
+  const uint64_t now = monotonic_ns();
+  const uint64_t passed = now - last_look_ns_;
+  if (passed < pace_.look_ns) return;
+  const uint64_t read = bytes_read();
+  const uint64_t measured = static_cast<uint64_t>(static_cast<double>(read - read_at_last_look_) * 1e9 /
+                                                  static_cast<double>(passed));
+  const bool was_busy = last_look_ns_ != 0 && passed < 2 * pace_.look_ns;
+  last_look_ns_ = now;
+  read_at_last_look_ = read;
+  lock.unlock();
+  const std::optional<double> celsius = pace_.celsius();
+  lock.lock();
+  celsius_ = celsius.value_or(-1);
+  if (!was_busy) return;  // idle in between: no speed to go by
+  const uint64_t thermal = thermal_.look(celsius, measured);
+  thermal_limit_ = thermal;
+  limit_.set(thermal == 0             ? pace_.bytes_per_s
+             : pace_.bytes_per_s == 0 ? thermal
+                                      : std::min(thermal, pace_.bytes_per_s));
+}
+
+std::string ReadQueue::describe() const {
+  std::string text = registered_.empty() ? "" : "; " + registered_;
+  if (copies_.size() > 1) {
+    uint64_t total = 0;
+    for (const Copy& copy : copies_) total += copy.total;
+    text += format_string("; %zu copies", copies_.size());
+    for (size_t c = 0; c < copies_.size(); ++c) {
+      const double share =
+          total == 0 ? 0 : 100 * static_cast<double>(copies_[c].total) / static_cast<double>(total);
+      text += format_string("%s%.0f %%", c == 0 ? ", " : " and ", share);
+      if (copies_[c].error != 0) text += format_string(" (dropped: %s)", std::strerror(copies_[c].error));
+    }
+    text += " of the bytes";
+  }
+  if (pace_.bytes_per_s > 0) text += format_string("; at most %s/s", format_bytes(pace_.bytes_per_s).c_str());
+  if (celsius_ >= 0) text += format_string("; drive at %.0f °C", celsius_.load());
+  if (thermal_limit_ > 0) text += format_string(", slowed to %s/s", format_bytes(thermal_limit_).c_str());
+  return text;
+}
+
 void ReadQueue::settle(const ReadCompletion& completion) {
-  const Piece piece = pieces_[completion.tag];
+  const auto index = static_cast<uint32_t>(completion.tag);
+  came_back(copies_[pieces_[index].copy], pieces_[index].bytes);
+  if (completion.error != 0 && pieces_[index].copy != 0) {
+    copies_[pieces_[index].copy].error = completion.error;
+    pieces_[index].copy = 0;
+    retries_.push_back(index);
+    return;
+  }
+  const Piece piece = pieces_[index];
   free_pieces_.push_back(static_cast<uint32_t>(completion.tag));
   bytes_in_flight_ -= piece.bytes;
   Transfer& transfer = *piece.transfer;

@@ -1,6 +1,7 @@
 // The store's reading thread. It owns the AsyncReader, cuts transfers into pieces and keeps as many of them
-// in flight as the depth allows: demands first, then what is read ahead, then prefetches. It decides nothing
-// else: where bytes go, and what is given up for them, is settled before a transfer comes here.
+// in flight as the depth and the pace allow: demands first, then what is read ahead, then prefetches. Where
+// files have copies on other drives it spreads the pieces over them. It decides nothing else: where bytes go,
+// and what is given up for them, is settled before a transfer comes here.
 #pragma once
 
 #include <array>
@@ -11,24 +12,38 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "platform/async_reader.h"
+#include "store/rate_limit.h"
 #include "store/transfer.h"
 
 namespace sluice {
 
 enum class Priority : uint8_t { kDemand, kAhead, kPrefetch, kCount };
 
+// How fast drives may be read.
+struct ReadPace {
+  uint64_t bytes_per_s = 0;                        // 0: as fast as they can
+  std::function<std::optional<double>()> celsius;  // of the drive; empty where nobody can tell
+  double max_celsius = 75;                         // above it reads slow down
+  uint64_t look_ns = 2'000'000'000;                // between two looks at the temperature
+};
+
 // Used by one caller thread.
 class ReadQueue {
  public:
-  // `max_reads` is the reader's depth, `max_bytes` bounds what is in flight of more than one read.
-  ReadQueue(std::vector<std::shared_ptr<const File>> files, std::unique_ptr<AsyncReader> reader,
-            size_t max_reads, uint64_t max_bytes);
+  using Files = std::vector<std::shared_ptr<const File>>;  // [n_files]
+
+  // `copies`: the files, and then their equals on other drives, if any; directory names for messages are
+  // theirs. `max_reads` is the reader's depth, `max_bytes` bounds what is in flight of more than one read.
+  // `memory`: where most reads go, to be registered with the kernel.
+  ReadQueue(const std::vector<Files>& copies, std::unique_ptr<AsyncReader> reader, size_t max_reads,
+            uint64_t max_bytes, ReadPace pace = {}, std::span<const std::span<std::byte>> memory = {});
   // What is in flight ends first; what is not is forgotten.
   ~ReadQueue();
   ReadQueue(const ReadQueue&) = delete;
@@ -49,12 +64,17 @@ class ReadQueue {
   // for one if any is kReading. `ended` is overwritten.
   void take_ended(std::vector<Transfer*>& ended, bool block);
 
+  // Blocks until take_ended() has something. Precondition: some are kReading and were flushed.
+  void wait_ended();
+
   size_t n_reading() const { return n_reading_; }  // transfers
   bool demand_is_waiting();                        // some demand has pieces that were not asked for yet
 
   uint64_t bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
   uint64_t reads() const { return reads_.load(std::memory_order_relaxed); }
   const char* reader_name() const { return reader_name_; }
+  // "; 2 copies, 61 % and 39 % of the reads; drive at 41 °C, ..." or nothing, for reports.
+  std::string describe() const;
 
  private:
   struct Piece {
@@ -62,8 +82,27 @@ class ReadQueue {
     uint32_t file = 0;
     uint64_t offset = 0;
     uint64_t bytes = 0;
+    std::byte* data = nullptr;
+    size_t copy = 0;
+  };
+  // One drive's worth of files. The first is the original, which is never given up.
+  struct Copy {
+    Files files;
+    uint64_t in_flight = 0;  // bytes
+    uint64_t busy_ns = 0;    // with something in flight, and
+    uint64_t done = 0;       // bytes that came in that time, since speed was last worked out
+    uint64_t last_ns = 0;    // up to when busy_ns counts
+    double speed = 0;        // bytes per second; 0: not known yet
+    double turn = 0;         // bytes asked for, each counted by how much slower than the fastest it is
+    std::atomic<uint64_t> total = 0;  // bytes that were asked for
+    std::atomic<int> error = 0;       // errno that took it out of use
   };
   void read_loop();
+  bool may_read();
+  void look_at_temperature(std::unique_lock<std::mutex>& lock);
+  size_t choose_copy(uint64_t bytes);
+  ReadRequest ask(uint32_t piece);
+  void came_back(Copy& copy, uint64_t bytes);
   bool has_queued() const;
   void cut_pieces(std::vector<ReadRequest>& requests);
   bool has_room() const;
@@ -71,9 +110,9 @@ class ReadQueue {
   void settle(const ReadCompletion& completion);
   std::deque<Transfer*>& queue(Priority priority) { return queues_[static_cast<size_t>(priority)]; }
 
-  const std::vector<std::shared_ptr<const File>> files_;
   const std::unique_ptr<AsyncReader> reader_;
   const char* const reader_name_;
+  std::string registered_;  // what of files and memory
   const uint64_t max_bytes_;
 
   // The caller's.
@@ -88,7 +127,15 @@ class ReadQueue {
   std::vector<Piece> pieces_;          // [max_reads]
   std::vector<uint32_t> free_pieces_;  // indices of pieces_
   uint64_t bytes_in_flight_ = 0;
+  std::deque<Copy> copies_;        // [n_copies]
+  std::vector<uint32_t> retries_;  // pieces that failed on a copy, for the original
+  const ReadPace pace_;
+  RateLimit limit_;
+  ThermalRule thermal_;
+  uint64_t last_look_ns_ = 0, read_at_last_look_ = 0;
 
+  std::atomic<double> celsius_ = -1;         // at the last look; -1: unknown
+  std::atomic<uint64_t> thermal_limit_ = 0;  // bytes per second
   std::atomic<uint64_t> bytes_read_ = 0;
   std::atomic<uint64_t> reads_ = 0;
   std::atomic<bool> has_ended_ = false;  // ended_ is not empty: spares polls the lock

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cinttypes>
+#include <filesystem>
 
 #include "base/align.h"
 #include "base/check.h"
@@ -37,17 +38,72 @@ void check_units(std::span<const UnitSpec> units, std::span<const std::shared_pt
   }
 }
 
+constexpr uint64_t kCompared = uint64_t{1} << 20;  // bytes at both ends of a file and its copy
+
+bool are_equal_at(const File& a, const File& b, uint64_t offset, uint64_t bytes) {
+  std::vector<std::byte> of_a(bytes), of_b(bytes);
+  a.read_at(offset, of_a);
+  b.read_at(offset, of_b);
+  return of_a == of_b;
+}
+
+// The paths of the same files in `directory`. Comparing all of them would take as long as reading the model:
+// size and both ends tell another model or version apart.
+std::vector<std::string> mirror_paths(const Setup::Files& files, const std::string& directory) {
+  std::vector<std::string> paths;
+  for (const auto& file : files) {
+    paths.push_back(
+        (std::filesystem::path(directory) / std::filesystem::path(file->path()).filename()).string());
+    const auto copy = File::open(paths.back());
+    const uint64_t size = file->size();
+    const uint64_t n = std::min(size, kCompared);
+    if (copy->size() == size && are_equal_at(*file, *copy, 0, n) && are_equal_at(*file, *copy, size - n, n))
+      continue;
+    throw_error(ErrorKind::kInvalid, "--mirror: %s is not a copy of %s: copy it again", paths.back().c_str(),
+                file->path().c_str());
+  }
+  return paths;
+}
+
+Setup::Files open_mirror(const std::vector<std::string>& paths, IoMode mode) {
+  Setup::Files files = open_files(paths, mode);
+  for (const auto& file : files) {
+    if (file->mode() == mode) continue;
+    throw_error(
+        ErrorKind::kInvalid,
+        "--mirror: %s is on a file system without O_DIRECT, which the model is read with: add --io buffered",
+        file->path().c_str());
+  }
+  return files;
+}
+
 }  // namespace
+
+std::string why_not_lock(const MemoryInfo& machine, uint64_t bytes) {
+  if (machine.swap == 0) return "there is no swap to be kept from";
+  if (bytes > machine.spare() / 2)
+    return format_string("that would be more than half of the %s that are spare",
+                         format_bytes(machine.spare()).c_str());
+  return {};
+}
 
 Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> units,
              const StoreOptions& options, size_t depth, const MemoryBudget& budget) {
   Setup setup;
   setup.files = open_files(paths, IoMode::kBuffered);
   check_units(units, setup.files);
+  std::vector<std::vector<std::string>> mirrors;
+  for (const std::string& directory : options.mirrors)
+    mirrors.push_back(mirror_paths(setup.files, directory));
+  const auto finish = [&]() -> Setup {
+    setup.copies = {setup.files};
+    for (const auto& mirror : mirrors) setup.copies.push_back(open_mirror(mirror, setup.mode));
+    return std::move(setup);
+  };
 
   const uint64_t bytes = std::min(options.weight_bytes, budget.free());
   refuse_below_minimum(units, bytes);
-  setup.plan = plan_store(units, IoMode::kBuffered, bytes, depth);
+  setup.plan = plan_store(units, IoMode::kBuffered, bytes, depth, options.governor);
   const uint64_t reread = setup.plan.reread_bytes;
   bool direct = options.io == IoChoice::kDirect;
   if (options.io != IoChoice::kAuto) {
@@ -61,22 +117,22 @@ Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> un
     setup.why = format_string("%s are read again, %s of memory are spare", format_bytes(reread).c_str(),
                               format_bytes(left).c_str());
   }
-  if (!direct) return setup;
+  if (!direct) return finish();
 
   if (reread == 0 && !fits_whole(units, IoMode::kDirect, bytes)) {
     setup.why = "everything stays in memory, but not in whole pages";
-    return setup;
+    return finish();
   }
   auto direct_files = open_files(paths, IoMode::kDirect);
   for (const auto& file : direct_files) {
     if (file->mode() == IoMode::kDirect) continue;
     setup.why = "the file system has no O_DIRECT";
-    return setup;
+    return finish();
   }
   setup.files = std::move(direct_files);
   setup.mode = IoMode::kDirect;
-  setup.plan = plan_store(units, IoMode::kDirect, bytes, depth);
-  return setup;
+  setup.plan = plan_store(units, IoMode::kDirect, bytes, depth, options.governor);
+  return finish();
 }
 
 }  // namespace sluice

@@ -17,21 +17,26 @@ SlotCache::SlotCache(size_t n_units, std::byte* slots, size_t n_slots, uint64_t 
       pool_(pool),
       reads_(reads),
       slots_(n_slots),
-      holder_(n_units, nullptr) {
+      holder_(n_units, nullptr),
+      n_usable_(n_slots) {
   policy_->reset(n_slots);
+  resize(n_slots);
 }
 
 void SlotCache::begin_acquire(bool some_are_missing) {
   ++acquire_;
-  max_kept_ = slots_.size() - (some_are_missing ? 1 : 0);
+  max_kept_ = n_usable_ - (some_are_missing ? 1 : 0);
 }
 
 void SlotCache::keep(UnitId unit) {
+  if (is_whole_) return;
   Transfer& transfer = *holder_[unit];
   if (transfer.n_kept == 0) {
-    if (n_kept_ == max_kept_) return;
-    ++n_kept_;
-    if (transfer.refs == 0) ++n_busy_;
+    if (is_usable(transfer.slot)) {
+      if (n_kept_ == max_kept_) return;
+      ++n_kept_;
+    }
+    if (transfer.refs == 0) count_busy(transfer, 1);
   }
   ++transfer.n_kept;
   policy_->on_hit(transfer.slot, unit);
@@ -41,10 +46,10 @@ Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
   const bool is_new = holder_[unit] == nullptr;
   Transfer& transfer = is_new ? move_in(unit, layout) : *holder_[unit];
   if (transfer.n_kept > 0) {
-    if (--transfer.n_kept == 0) --n_kept_;
+    if (--transfer.n_kept == 0 && is_usable(transfer.slot)) --n_kept_;
   } else {
-    if (!is_new) policy_->on_hit(transfer.slot, unit);
-    if (transfer.refs == 0) ++n_busy_;
+    if (!is_new && !is_whole_) policy_->on_hit(transfer.slot, unit);
+    if (transfer.refs == 0) count_busy(transfer, 1);
   }
   if (transfer.state == State::kReading) reads_.promote(transfer);
   // A read that failed is tried again by the next who wants it.
@@ -59,7 +64,7 @@ Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
 }
 
 bool SlotCache::prefetch(UnitId unit, const Layout& layout) {
-  if (n_busy_ == slots_.size()) return false;
+  if (n_busy_ == n_usable_) return false;
   Transfer& transfer = move_in(unit, layout);
   if (slots_[transfer.slot].first != &transfer) return true;  // it waits for a read to end; a demand may come
   transfer.is_prefetched = true;
@@ -86,7 +91,7 @@ void SlotCache::release(Transfer& transfer) {
   if (--transfer.refs > 0) return;
   Slot& slot = slots_[transfer.slot];
   if (slot.last == &transfer) {
-    --n_busy_;
+    count_busy(transfer, -1);
   } else {
     if (transfer.state == State::kReading) reads_.cancel(transfer);
     move_on(slot);
@@ -95,19 +100,81 @@ void SlotCache::release(Transfer& transfer) {
 
 void SlotCache::on_ended(Transfer& transfer) { move_on(slots_[transfer.slot]); }
 
+Transfer& SlotCache::fill(UnitId unit, const Layout& layout) {
+  SLUICE_CHECK(!empty_.empty(), "no slot for unit %u", unit);
+  Transfer& transfer = move_in(unit, layout);
+  transfer.is_used = true;
+  return transfer;
+}
+
+void SlotCache::take_back(Transfer& transfer) {
+  empty_.push_back(transfer.slot);
+  empty(transfer.slot);
+}
+
+void SlotCache::resize(size_t n_slots) {
+  SLUICE_CHECK(n_slots <= slots_.size() && (n_slots > 0 || slots_.empty()) && n_kept_ == 0, "%zu slots",
+               n_slots);
+  if (n_slots < slots_.size()) is_whole_ = false;
+  n_usable_ = n_slots;
+  n_busy_ = n_out_ = 0;
+  empty_.clear();
+  for (size_t slot = slots_.size(); slot-- > 0;) {
+    const Transfer* const last = slots_[slot].last;
+    const bool is_busy = last != nullptr && last->refs > 0;
+    if (!is_usable(slot)) {
+      const bool is_idle =
+          last != nullptr && !is_busy && slots_[slot].first == last && last->state != State::kReading;
+      if (is_idle) empty(slot);
+      n_out_ += slots_[slot].last == nullptr;
+    } else if (last == nullptr) {
+      empty_.push_back(slot);
+    } else {
+      n_busy_ += is_busy;
+    }
+  }
+}
+
+void SlotCache::for_each_run_out_of_use(const std::function<void(size_t begin, size_t end)>& run) const {
+  for (size_t begin = n_usable_; begin < slots_.size(); ++begin) {
+    size_t end = begin;
+    while (end < slots_.size() && slots_[end].last == nullptr) ++end;
+    if (end > begin) run(begin, end);
+    begin = end;
+  }
+}
+
+// Doomed slots are neither given out nor waited for, so that they do not count.
+void SlotCache::count_busy(const Transfer& transfer, int by) {
+  if (is_usable(transfer.slot)) n_busy_ += static_cast<size_t>(by);
+}
+
+void SlotCache::empty(size_t slot) {
+  Transfer* const leaving = std::exchange(slots_[slot].last, nullptr);
+  slots_[slot].first = nullptr;
+  holder_[leaving->unit] = nullptr;
+  if (!leaving->is_used) wasted_bytes_ += leaving->bytes_asked;
+  pool_.give_back(leaving);
+  policy_->on_emptied(slot);
+}
+
 // A free slot; one that nobody wants now; or else one whose leases must end first, of this acquire() rather
 // than of another.
 size_t SlotCache::choose_slot() {
-  if (n_taken_ < slots_.size()) return n_taken_++;
+  if (!empty_.empty()) {
+    const size_t slot = empty_.back();
+    empty_.pop_back();
+    return slot;
+  }
   const auto is_idle = [this](size_t slot) {
-    return slots_[slot].last->refs + slots_[slot].last->n_kept == 0;
+    return is_usable(slot) && slots_[slot].last->refs + slots_[slot].last->n_kept == 0;
   };
-  const auto is_not_kept = [this](size_t slot) { return slots_[slot].last->n_kept == 0; };
+  const auto is_not_kept = [this](size_t slot) { return is_usable(slot) && slots_[slot].last->n_kept == 0; };
   const auto is_ours = [&](size_t slot) {
     return is_not_kept(slot) && slots_[slot].last->acquire == acquire_;
   };
-  if (n_busy_ < slots_.size()) return policy_->victim(is_idle);
-  for (size_t slot = 0; slot < slots_.size(); ++slot) {
+  if (n_busy_ < n_usable_) return policy_->victim(is_idle);
+  for (size_t slot = 0; slot < n_usable_; ++slot) {
     if (is_ours(slot)) return policy_->victim(is_ours);
   }
   return policy_->victim(is_not_kept);
@@ -126,7 +193,7 @@ Transfer& SlotCache::move_in(UnitId unit, const Layout& layout) {
     ++evictions_;
     evicted->next_in_slot = &transfer;
     holder_[evicted->unit] = nullptr;
-    if (evicted->refs > 0) --n_busy_;
+    if (evicted->refs > 0) count_busy(*evicted, -1);
     if (evicted->refs == 0 && evicted->state == State::kReading) reads_.cancel(*evicted);
   }
   holder_[unit] = &transfer;

@@ -39,6 +39,24 @@ class SlotCache {
 
   void on_ended(Transfer& transfer);  // its read
 
+  // While loading: a slot for a unit, to be read into; and takes it back from one that did not come to be
+  // read.
+  Transfer& fill(UnitId unit, const Layout& layout);
+  void take_back(Transfer& transfer);
+  // After loading, if every unit has a slot: until slots go out of use nobody can be evicted, and nobody
+  // keeps books on who was used when, which would cost each token some per cent.
+  void set_whole() { is_whole_ = true; }
+  bool is_whole() const { return is_whole_; }
+
+  // Slots from `n_slots` (at least 1) on go out of use: nothing new moves in. Those of them that nobody holds
+  // or reads into are emptied at once, the others stay until a later call finds them idle. Not between
+  // begin_acquire() and the last lease() of one acquire().
+  void resize(size_t n_slots);
+  size_t n_usable() const { return n_usable_; }
+  size_t n_filled_or_usable() const { return slots_.size() - n_out_; }
+  // Calls run(begin, end) for every longest run of slots that are out of use and empty.
+  void for_each_run_out_of_use(const std::function<void(size_t begin, size_t end)>& run) const;
+
   uint64_t hits() const { return hits_; }
   uint64_t misses() const { return misses_; }
   uint64_t evictions() const { return evictions_; }
@@ -53,6 +71,9 @@ class SlotCache {
     Transfer* last = nullptr;
   };
 
+  bool is_usable(size_t slot) const { return slot < n_usable_; }
+  void count_busy(const Transfer& transfer, int by);
+  void empty(size_t slot);
   size_t choose_slot();
   Transfer& move_in(UnitId unit, const Layout& layout);
   void move_on(Slot& slot);
@@ -65,10 +86,13 @@ class SlotCache {
   ReadQueue& reads_;
   std::vector<Slot> slots_;        // [n_slots]
   std::vector<Transfer*> holder_;  // [n_units] the `last` of a slot, or nullptr
-  size_t n_taken_ = 0;             // slots that ever held something: the first ones
-  size_t n_busy_ = 0;              // slots whose last is leased or kept
-  size_t n_kept_ = 0;              // slots whose last is kept
+  size_t n_usable_;                // slots that may be given out: the first ones
+  std::vector<size_t> empty_;      // usable slots that hold nothing, the first one last
+  size_t n_out_ = 0;               // slots out of use and empty
+  size_t n_busy_ = 0;              // usable slots whose last is leased or kept
+  size_t n_kept_ = 0;              // usable slots whose last is kept
   size_t max_kept_ = 0;
+  bool is_whole_ = false;
   uint64_t acquire_ = 0;  // number of the present acquire()
   uint64_t hits_ = 0;
   uint64_t misses_ = 0;

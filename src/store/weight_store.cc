@@ -1,5 +1,6 @@
-// The store's books: which unit is where, and leases on them. The caller's thread decides everything here;
-// ReadQueue's thread only reads.
+// The store's books: which unit is where, and leases on them. The caller's thread decides everything here but
+// how many slots are in use, which is the governor's; one lock keeps them apart. ReadQueue's thread only
+// reads.
 #include "store/weight_store.h"
 
 #include <sys/stat.h>
@@ -7,12 +8,14 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "base/units.h"
 #include "platform/clock.h"
+#include "platform/drive_temperature.h"
 #include "platform/memory_info.h"
 #include "store/layout.h"
 #include "store/plan.h"
@@ -72,7 +75,7 @@ std::unique_ptr<AsyncReader> make_store_reader(const StoreOptions& options, size
 
 size_t clamp_depth(size_t depth) { return std::clamp<size_t>(depth, 1, 256); }
 
-// Memory of the account, given back at the end.
+// Memory of the account, given back at the end. One thread at a time.
 class Reservation {
  public:
   Reservation(MemoryBudget& budget, uint64_t bytes) : budget_(budget), bytes_(bytes) {
@@ -82,23 +85,40 @@ class Reservation {
   Reservation(const Reservation&) = delete;
   Reservation& operator=(const Reservation&) = delete;
 
+  void shrink(uint64_t bytes) {
+    bytes_ -= bytes;
+    budget_.release(MemoryUse::kWeights, bytes);
+  }
+  bool try_grow(uint64_t bytes) {
+    if (!budget_.try_reserve(MemoryUse::kWeights, bytes)) return false;
+    bytes_ += bytes;
+    return true;
+  }
+
  private:
   MemoryBudget& budget_;
-  const uint64_t bytes_;
+  uint64_t bytes_;
 };
+
+constexpr size_t kLeastSlots = 4;  // that the governor leaves: one expert is read while another is computed
 
 }  // namespace
 
 struct WeightStore::Impl {
   const std::vector<UnitSpec> units;
   const size_t depth;
+  const bool wants_governor;
+  MemoryBudget& budget;
+  const uint64_t process_bytes;  // resident before there was anything of ours, without what is in the account
   Setup setup;
-  const Reservation reservation;
+  Reservation reservation;  // the governor's once it runs, as is what follows
+  std::atomic<uint64_t> cache_bytes;
   PageBuffer pinned_arena, cache_arena, stream_arena, row_arena;
   std::vector<Layout> layouts;          // [n_units]
   std::vector<const std::byte*> base;   // [n_units] of units that are pinned, once they are loaded
   std::vector<std::byte*> pinned_room;  // [n_units] where they go
   bool is_loaded = false;
+  std::string why_not_locked;
 
   TransferPool pool;
   ReadQueue reads;
@@ -113,12 +133,22 @@ struct WeightStore::Impl {
   std::vector<Extent> row_extents;                   // scratch of lease_rows()
   std::vector<std::unique_ptr<Lease::State>> spare;  // lease states, for reuse
 
+  // Held by whoever changes the books above. The caller waits for reads without it.
+  mutable std::mutex books;
+  const GovernorOptions governor_options;
+  const std::function<std::unique_ptr<PressureSource>()> make_pressure;
+  std::unique_ptr<Governor> governor;  // last: its thread uses all of the above
+
   Impl(const std::vector<std::string>& paths, std::vector<UnitSpec> specs, const StoreOptions& options,
-       MemoryBudget& budget)
+       MemoryBudget& account)
       : units(std::move(specs)),
         depth(clamp_depth(options.queue_depth)),
+        wants_governor(options.governor),
+        budget(account),
+        process_bytes(resident_bytes() - std::min(resident_bytes(), budget.total())),
         setup(set_up(paths, units, options, depth, budget)),
         reservation(budget, setup.plan.total()),
+        cache_bytes(setup.plan.cache_room),
         pinned_arena(setup.plan.pinned_room),
         cache_arena(setup.plan.cache_room),
         stream_arena(setup.plan.stream_room),
@@ -126,13 +156,16 @@ struct WeightStore::Impl {
         layouts(units.size()),
         base(units.size(), nullptr),
         pinned_room(units.size(), nullptr),
-        reads(setup.files, make_store_reader(options, depth * kSmallReads), depth * kSmallReads,
-              depth * kMaxReadBytes),
+        reads(setup.copies, make_store_reader(options, n_reads()), n_reads(),
+              setup.copies.size() * depth * kMaxReadBytes, read_pace(options), read_memory()),
         slots(units.size(), cache_arena.data(), setup.plan.n_slots, setup.plan.slot_room,
               make_policy(options), pool, reads),
         stream(streamed_units(units, setup.plan), layouts, stream_arena.data(), stream_arena.size(), pool,
                reads),
-        rows(row_arena.data(), row_arena.size(), pool, reads) {
+        rows(row_arena.data(), row_arena.size(), pool, reads),
+        governor_options(options.governor_options),
+        make_pressure(options.pressure_factory) {
+    lock_memory();
     std::byte* pinned = pinned_arena.data();
     std::byte* cached = cache_arena.data();
     for (size_t u = 0; u < units.size(); ++u) {
@@ -142,6 +175,38 @@ struct WeightStore::Impl {
       pinned_room[u] = next;
       next += layouts[u].room;
     }
+  }
+
+  void lock_memory() {
+    why_not_locked = why_not_lock(memory_info(), setup.plan.total());
+    if (!why_not_locked.empty()) return;
+    for (PageBuffer* arena : {&pinned_arena, &cache_arena, &stream_arena, &row_arena}) {
+      if (arena->size() > 0 && !arena->lock())
+        why_not_locked = "RLIMIT_MEMLOCK is too low: raise it with ulimit -l";
+    }
+  }
+
+  // Every drive has a queue's worth.
+  size_t n_reads() const { return setup.copies.size() * depth * kSmallReads; }
+
+  // The rings alone: registered memory is pinned, and pinned slots could not be given back.
+  std::vector<std::span<std::byte>> read_memory() const {
+    std::vector<std::span<std::byte>> memory;
+    for (const PageBuffer* arena : {&stream_arena, &row_arena}) {
+      if (arena->size() > 0) memory.emplace_back(arena->data(), arena->size());
+    }
+    return memory;
+  }
+
+  ReadPace read_pace(const StoreOptions& options) const {
+    ReadPace pace;
+    pace.bytes_per_s = options.max_read_bytes_per_s;
+    pace.max_celsius = options.max_drive_celsius;
+    struct stat info;
+    if (setup.files.empty() || ::fstat(setup.files[0]->descriptor(), &info) != 0) return pace;
+    const DriveTemperature drive(info.st_dev);
+    if (drive.is_shown()) pace.celsius = [drive] { return drive.celsius(); };
+    return pace;
   }
 
   // --- reading ---
@@ -172,11 +237,14 @@ struct WeightStore::Impl {
     reads.flush();
   }
 
-  void wait_for_news() {
+  void wait_for_news(std::unique_lock<std::mutex>& lock) {
     SLUICE_CHECK(reads.n_reading() > 0,
                  "waits for a range that has no room before earlier ones are released");
     const uint64_t begin = monotonic_ns();
-    settle(true);
+    lock.unlock();
+    reads.wait_ended();
+    lock.lock();
+    settle(false);
     stall_ns += monotonic_ns() - begin;
   }
 
@@ -355,6 +423,7 @@ struct WeightStore::Impl {
   }
 
   std::optional<size_t> next_arrived(Lease::State& state, bool block) {
+    std::unique_lock lock(books);
     while (state.n_returned < state.items.size()) {
       while (state.n_taken < state.arrived.size()) {
         LeaseItem& item = state.items[state.arrived[state.n_taken++]];
@@ -368,19 +437,73 @@ struct WeightStore::Impl {
       settle(false);
       if (state.n_taken < state.arrived.size()) continue;
       if (!block) break;
-      wait_for_news();
+      wait_for_news(lock);
     }
     return std::nullopt;
   }
 
+  // --- memory that others need ---
+
+  void start_governor() {
+    const uint64_t slot = setup.plan.slot_room;
+    if (!wants_governor || setup.plan.n_slots <= kLeastSlots) return;
+    Governor::Cache cache;
+    cache.least = kLeastSlots * slot;
+    cache.full = cache_bytes;
+    cache.fixed = [this] { return process_bytes + budget.total() - cache_bytes; };
+    cache.resize = [this](uint64_t target) { return resize_cache(target); };
+    governor = std::make_unique<Governor>(
+        governor_options, make_pressure ? make_pressure() : make_pressure_source(), std::move(cache));
+  }
+
+  // The governor's thread: the slots' memory leaves the process before it is given back to the account, and
+  // the account grants it before it is touched again.
+  uint64_t resize_cache(uint64_t target) {
+    const uint64_t slot = setup.plan.slot_room;
+    const size_t n_slots = std::min<size_t>(target / slot, setup.plan.n_slots);
+    const uint64_t before = cache_bytes;
+    const auto bytes_of = [&](size_t n) {
+      return n == setup.plan.n_slots ? setup.plan.cache_room : n * slot;
+    };
+    if (bytes_of(n_slots) == before) return before;
+    if (n_slots > slots.n_usable()) {
+      // Not before all slots that went out of use are empty, so that the account knows what there is.
+      if (before != bytes_of(slots.n_usable()) || !reservation.try_grow(bytes_of(n_slots) - before))
+        return before;
+      cache_bytes = bytes_of(n_slots);
+    }
+    size_t n_left;
+    std::vector<std::pair<size_t, size_t>> empty;
+    {
+      const std::lock_guard lock(books);
+      slots.resize(n_slots);
+      n_left = slots.n_filled_or_usable();
+      slots.for_each_run_out_of_use([&](size_t begin, size_t end) { empty.emplace_back(begin, end); });
+    }
+    // Nobody touches these slots now, and nobody but this thread can put them into use again.
+    for (const auto& [begin, end] : empty) {
+      cache_arena.give_back(begin * slot, end == setup.plan.n_slots ? cache_arena.size() : end * slot);
+    }
+    if (bytes_of(n_left) < before) {
+      reservation.shrink(before - bytes_of(n_left));
+      cache_bytes = bytes_of(n_left);
+    }
+    return cache_bytes;
+  }
+
   // --- loading ---
+
+  bool has_whole_cache_in_slots() const { return setup.plan.cache_is_whole && setup.plan.n_slots > 0; }
 
   void load(const std::function<void(uint64_t, uint64_t)>& progress) {
     if (is_loaded) return;
     std::vector<UnitId> order;  // as on disk
     uint64_t total = 0;
     for (size_t u = 0; u < units.size(); ++u) {
-      if (pinned_room[u] == nullptr || base[u] != nullptr) continue;
+      const bool goes_to_slot = has_whole_cache_in_slots() && units[u].kind == UnitKind::kCached;
+      if (goes_to_slot ? slots.holds(static_cast<UnitId>(u))
+                       : pinned_room[u] == nullptr || base[u] != nullptr)
+        continue;
       order.push_back(static_cast<UnitId>(u));
       total += layouts[u].room;
     }
@@ -395,7 +518,13 @@ struct WeightStore::Impl {
         if (transfer->state == Transfer::State::kReading) reads.cancel(*transfer);
       }
       while (reads.n_reading() > 0) settle(true);
-      for (Transfer* transfer : loading) pool.give_back(transfer);
+      for (Transfer* transfer : loading) {
+        if (transfer->place == Transfer::Place::kSlot) {
+          slots.take_back(*transfer);
+        } else {
+          pool.give_back(transfer);
+        }
+      }
     };
     try {
       uint64_t done = 0;
@@ -403,16 +532,21 @@ struct WeightStore::Impl {
       for (size_t next = 0; next < order.size() || !loading.empty();) {
         while (next < order.size() && reads.n_reading() < 2 * depth) {
           const UnitId u = order[next++];
-          loading.push_back(pool.take(u, Transfer::Place::kPinned, &layouts[u]));
-          loading.back()->base = pinned_room[u];
+          if (pinned_room[u] == nullptr) {
+            loading.push_back(&slots.fill(u, layouts[u]));
+          } else {
+            loading.push_back(pool.take(u, Transfer::Place::kPinned, &layouts[u]));
+            loading.back()->base = pinned_room[u];
+          }
           reads.stage(*loading.back(), Priority::kDemand);
         }
         settle(true);
         for (Transfer* transfer : ended) {
           if (transfer->state == Transfer::State::kFailed) throw_failure(*transfer);
-          base[transfer->unit] = transfer->base;
           done += transfer->layout->room;
           loading.erase(std::find(loading.begin(), loading.end(), transfer));
+          if (transfer->place == Transfer::Place::kSlot) continue;
+          base[transfer->unit] = transfer->base;
           pool.give_back(transfer);
         }
         if (progress) progress(done, total);
@@ -422,10 +556,12 @@ struct WeightStore::Impl {
       throw;
     }
     is_loaded = true;
+    if (has_whole_cache_in_slots()) slots.set_whole();
     load_bytes_read = reads.bytes_read();
     load_reads = reads.reads();
     stream.read_ahead();
     reads.flush();
+    start_governor();
   }
 };
 
@@ -440,6 +576,7 @@ Lease& Lease::operator=(Lease&& other) noexcept {
 Lease::~Lease() {
   if (state_ == nullptr) return;
   WeightStore::Impl& store = *state_->store;
+  const std::lock_guard lock(store.books);
   store.retire(std::move(state_));
 }
 
@@ -448,8 +585,9 @@ size_t Lease::size() const noexcept { return state_ == nullptr ? 0 : state_->ite
 void Lease::wait(size_t index) {
   LeaseItem& item = state_->at(index);
   SLUICE_CHECK(!item.is_released, "range %zu was released", index);
+  std::unique_lock lock(state_->store->books);
   if (!item.has_arrived) state_->store->settle(false);
-  while (!item.has_arrived) state_->store->wait_for_news();
+  while (!item.has_arrived) state_->store->wait_for_news(lock);
   state_->store->check_delivered(item);
 }
 
@@ -491,7 +629,10 @@ WeightView Lease::view(size_t index, const WeightRef& ref) const {
   return view;
 }
 
-void Lease::release(size_t index) noexcept { state_->store->release(state_->at(index)); }
+void Lease::release(size_t index) noexcept {
+  const std::lock_guard lock(state_->store->books);
+  state_->store->release(state_->at(index));
+}
 
 WeightStore::WeightStore(const std::vector<std::string>& files, std::vector<UnitSpec> units,
                          const StoreOptions& options, MemoryBudget& budget)
@@ -504,7 +645,9 @@ void WeightStore::load(const std::function<void(uint64_t done, uint64_t total)>&
 }
 
 Lease WeightStore::acquire(std::span<const UnitRange> ranges) {
-  Lease lease(impl_->take_state());  // releases what it has if the rest fails
+  Lease lease;  // releases what it has if the rest fails
+  const std::lock_guard lock(impl_->books);
+  lease.state_ = impl_->take_state();
   impl_->acquire(ranges, *lease.state_);
   return lease;
 }
@@ -513,6 +656,7 @@ size_t WeightStore::prefetch(std::span<const UnitRange> ranges) noexcept {
   Impl& store = *impl_;
   if (!store.is_loaded || !has_slots()) return ranges.size();
   if (store.reads.demand_is_waiting()) return 0;
+  const std::lock_guard lock(store.books);
   size_t n = 0;
   for (; n < ranges.size(); ++n) {
     const UnitId unit = ranges[n].unit;
@@ -524,6 +668,7 @@ size_t WeightStore::prefetch(std::span<const UnitRange> ranges) noexcept {
 }
 
 void WeightStore::cancel_prefetches(std::span<const UnitRange> wanted) noexcept {
+  const std::lock_guard lock(impl_->books);
   impl_->slots.cancel_prefetches([wanted](UnitId unit) {
     return std::any_of(wanted.begin(), wanted.end(), [unit](const UnitRange& r) { return r.unit == unit; });
   });
@@ -532,14 +677,22 @@ void WeightStore::cancel_prefetches(std::span<const UnitRange> wanted) noexcept 
 bool WeightStore::is_pinned(UnitId unit) const noexcept { return impl_->base[unit] != nullptr; }
 
 bool WeightStore::holds(UnitId unit) const noexcept {
-  return is_pinned(unit) || (has_slots() && impl_->slots.holds(unit));
+  if (is_pinned(unit)) return true;
+  const std::lock_guard lock(impl_->books);
+  return impl_->slots.holds(unit);
 }
 
-bool WeightStore::has_slots() const noexcept { return impl_->setup.plan.n_slots > 0; }
+bool WeightStore::has_slots() const noexcept {
+  const std::lock_guard lock(impl_->books);
+  return impl_->setup.plan.n_slots > 0 && !impl_->slots.is_whole();
+}
 
 StoreStats WeightStore::stats() const {
   const Impl& store = *impl_;
+  const std::lock_guard lock(store.books);
   StoreStats stats = store.setup.plan.gauges();
+  stats.cache_bytes = store.cache_bytes;
+  if (store.governor) stats.governor = store.governor->stats();
   stats.load_bytes_read = store.is_loaded ? store.load_bytes_read : store.reads.bytes_read();
   stats.bytes_read = store.reads.bytes_read() - stats.load_bytes_read;
   stats.reads = store.is_loaded ? store.reads.reads() - store.load_reads : 0;
@@ -554,9 +707,21 @@ StoreStats WeightStore::stats() const {
 }
 
 std::string WeightStore::describe_io() const {
-  return format_string("%s, %s, depth %zu (%s)", impl_->reads.reader_name(),
+  return format_string("%s, %s, depth %zu (%s)%s", impl_->reads.reader_name(),
                        impl_->setup.mode == IoMode::kDirect ? "O_DIRECT" : "buffered", impl_->depth,
-                       impl_->setup.why.c_str());
+                       impl_->setup.why.c_str(), impl_->reads.describe().c_str());
+}
+
+std::string WeightStore::describe_memory() const {
+  return format_bytes(huge_page_bytes()) + " on huge pages; " +
+         (impl_->why_not_locked.empty() ? "locked in memory"
+                                        : "not locked in memory: " + impl_->why_not_locked);
+}
+
+std::string WeightStore::describe_governor() const {
+  if (impl_->governor) return "watches " + impl_->governor->describe();
+  if (!impl_->wants_governor) return "off";
+  return impl_->is_loaded ? "nothing to give back: no weights are cached in slots" : "not started";
 }
 
 }  // namespace sluice

@@ -19,6 +19,7 @@
 #include "encoding/encoding.h"
 #include "platform/async_reader.h"
 #include "platform/memory_budget.h"
+#include "store/governor.h"
 
 namespace sluice {
 
@@ -74,6 +75,7 @@ struct StoreStats {
   uint64_t cache_bytes = 0;              // all slots
   uint64_t ring_bytes = 0;               // read-ahead buffers
   uint64_t streamed_bytes = 0;           // bytes of kStreamed units that are not pinned: read in every pass
+  Governor::Stats governor;              // all 0 without one
 };
 
 // Leased units stay where they are until released. Move-only, used by the store's one caller thread, and
@@ -124,6 +126,9 @@ class CachePolicy {
   virtual void on_hit(size_t slot, UnitId unit) = 0;
   // A slot for which `evictable(slot)` holds; there is at least one.
   virtual size_t victim(const std::function<bool(size_t slot)>& evictable) = 0;
+  // The slot lost its unit without a victim() call and is out of use: it is not evictable until the next
+  // on_insert(), if that ever comes.
+  virtual void on_emptied(size_t /*slot*/) {}
 };
 
 std::unique_ptr<CachePolicy> make_lru_policy();
@@ -137,9 +142,16 @@ struct StoreOptions {
   IoChoice io = IoChoice::kAuto;       // kAuto: direct when what must be read again exceeds spare memory
   size_t queue_depth = 16;             // reads of 1 MiB in flight, or up to 8 times as many smaller ones
   std::string policy = "lru";
-  // For tests: replaces make_reader(), and the policy by name.
+  uint64_t max_read_bytes_per_s = 0;  // while loading too; 0: as fast as the drive can
+  double max_drive_celsius = 75;      // above it reads slow down, where the system shows it
+  std::vector<std::string> mirrors;   // directories with copies of the files, best on other drives
+  // Gives slots back while others need the memory. It changes what is read again, not what is computed.
+  bool governor = false;
+  // For tests: replaces make_reader(), the policy by name, and what the governor sees and how it decides.
   std::function<std::unique_ptr<AsyncReader>(size_t depth)> reader_factory;
   std::function<std::unique_ptr<CachePolicy>()> policy_factory;
+  std::function<std::unique_ptr<PressureSource>()> pressure_factory;
+  GovernorOptions governor_options;
 };
 
 // Needs of a set of units, before anything is loaded.
@@ -155,7 +167,7 @@ StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass)
 // below the minimum, as the store does. IoChoice::kAuto counts as kDirect, which has the least room.
 StoreStats planned_stats(std::span<const UnitSpec> units, const StoreOptions& options);
 
-// One caller thread; a thread of its own does the reading.
+// One caller thread; threads of its own do the reading and watch over memory.
 class WeightStore {
  public:
   // Opens the files and plans; reads nothing. Throws Error(kNoMemory) if weight_bytes is below the minimum,
@@ -184,10 +196,13 @@ class WeightStore {
 
   bool is_pinned(UnitId unit) const noexcept;  // in memory as long as the store lives
   bool holds(UnitId unit) const noexcept;      // pinned, or kCached and in a slot or on its way there
-  bool has_slots() const noexcept;             // there are kCached units that do not all stay
+  bool has_slots() const noexcept;             // some kCached units may not be in memory
 
   StoreStats stats() const;
   std::string describe_io() const;  // "io_uring, O_DIRECT, depth 16", for reports
+  // "1.20 GiB on huge pages; not locked in memory: ...". Asks the kernel for a while: not for every token.
+  std::string describe_memory() const;
+  std::string describe_governor() const;  // "watches PSI, cgroup v1, MemAvailable", or why there is none
 
  private:
   friend class Lease;

@@ -2,6 +2,9 @@
 // batch, with reads delayed, shortened and reordered.
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "tests/faulty_reader.h"
 #include "tests/forged_model.h"
 #include "tests/golden/model_runner.h"
@@ -125,6 +128,44 @@ TEST_P(Residency, EveryPredictor) {
       EXPECT_EQ(stats.prefetched_bytes, 0u);
     } else if (mode == "router" && stats.misses > 0) {  // what others put first may well be in memory
       EXPECT_GT(stats.prefetched_bytes, 0u) << prefetch;
+    }
+  }
+}
+
+// Memory that comes and goes between passes, as others need it.
+class Waves final : public PressureSource {
+ public:
+  Pressure look(int) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return {++n_ % 8 < 3 ? 0 : uint64_t{1} << 40, 0, false};
+  }
+  void wake() noexcept override {}
+  std::string describe() const override { return "waves"; }
+
+ private:
+  int n_ = 0;
+};
+
+TEST_P(Residency, MemoryGivenBackAndTakenAgain) {
+  for (const double weights : {1.0, 0.5}) {
+    RunOptions options = standard();
+    options.weights = weights;
+    options.chunk = 4;
+    options.store.governor = true;
+    options.store.governor_options = {
+        .max_reserve = 1 << 16, .horizon_s = 0, .quiet_s = 0.002, .grow_interval_s = 0};
+    options.store.pressure_factory = [] { return std::make_unique<Waves>(); };
+    ModelRunner runner(path_, options);
+    const bool has_slots = runner.spec().n_experts > 0 && weights == 1.0;
+    StoreStats stats;
+    for (int i = 0; i < 3 || (has_slots && i < 500 && stats.governor.taken_again_bytes == 0); ++i) {
+      ASSERT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << "weights " << weights;
+      stats = runner.model().store_stats();
+    }
+    // Dense models have nothing to give, nor has a cache of a few slots.
+    if (has_slots) {
+      EXPECT_GT(stats.governor.given_back_bytes, 0u);
+      EXPECT_GT(stats.governor.taken_again_bytes, 0u);
     }
   }
 }

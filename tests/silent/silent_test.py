@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Not one byte is written to disk while generating: /proc/PID/io after 1000 tokens of streamed models into a pipe.
+
+Usage: silent_test.py SLUICE
+
+Exit status 77 where the kernel does not count what a process writes.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+
+def counters(pid):
+    lines = pathlib.Path(f"/proc/{pid}/io").read_text().splitlines()
+    return {key: int(value) for key, value in (line.split(": ") for line in lines)}
+
+
+def main():
+    sluice = sys.argv[1]
+    try:
+        counters("self")
+    except OSError as error:
+        print(f"skipped: this kernel does not count what a process writes: {error}")
+        return 77
+    problems = []
+    with tempfile.TemporaryDirectory(prefix="sluice-silent-") as folder:
+        for shape in ("llama-tiny", "moe-tiny"):
+            model = f"{folder}/{shape}.gguf"
+            subprocess.run([sluice, "forge", "--shape", shape, "--encoding", "q4_0", "--family", "gguf", "--out", model],
+                           check=True, stdout=subprocess.DEVNULL)
+            for io in ("direct", "buffered"):
+                run = subprocess.Popen([sluice, "run", model, "--raw", "a b c", "--weights", "min", "--io", io, "--ctx",
+                                        "1100", "-n", "1000", "--ignore-eos", "--json"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                output = run.stdout.read()
+                os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)  # it has ended and can still be asked
+                written = counters(run.pid)["write_bytes"]
+                errors = run.communicate()[1].decode()
+                if run.returncode != 0:
+                    problems.append(f"{shape}, {io}: exit status {run.returncode}: {errors}")
+                    continue
+                result = json.loads(output)
+                print(f"{shape}, {io}: {result['completion_tokens']} tokens, {result['io']['bytes_read']} bytes read, "
+                      f"{written} written")
+                if result["completion_tokens"] != 1000 or result["io"]["bytes_read"] < 1000 * 10_000:
+                    problems.append(f"{shape}, {io}: it did not stream 1000 tokens")
+                if written != 0:
+                    problems.append(f"{shape}, {io}: {written} bytes were written to disk")
+    print("\n".join(problems))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
