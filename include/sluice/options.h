@@ -24,9 +24,10 @@ struct EngineOptions {
   int64_t prefill_chunk = 0;   // tokens per forward pass of a prompt; 0: chosen from the budget
   KvFormat kv = KvFormat::kF16;
   ActivationFormat activations = ActivationFormat::kDefault;
-  std::string io = "auto";  // "auto", "direct", "buffered"
-  std::string cache_policy = "lru";
-  std::string isa;  // instruction set of the kernels; empty: the best of this CPU
+  std::string io = "auto";             // "auto", "direct", "buffered"
+  std::string cache_policy = "lru";    // which expert is given up; an unknown name is refused with all names
+  std::string cache_split = "shared";  // "shared": one pool; "measured": divided by what layers miss
+  std::string isa;                     // instruction set of the kernels; empty: the best of this CPU
 };
 
 // How the next token is chosen from the logits. In this order: logit bias, penalties, top-k, typical, top-p,

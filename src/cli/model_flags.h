@@ -16,7 +16,8 @@ class App;
 
 namespace sluice {
 
-// [MODEL], --ram, --weights, --ctx, --threads, --kv, --activations, --chunk, --io, --cache-policy, --isa.
+// [MODEL], --ram, --weights, --ctx, --threads, --kv, --activations, --chunk, --io, --cache-policy,
+// --cache-split, --isa.
 // `options` must live until parsing is done.
 void add_model_flags(CLI::App& app, EngineOptions& options);
 

@@ -138,7 +138,9 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   model_options.compute = compute;
   model_options.store.io = io_choice(options.io);
   model_options.store.policy = options.cache_policy;
-  make_cache_policy(options.cache_policy);  // refuses unknown names now rather than while loading
+  model_options.store.split = options.cache_split;
+  make_cache_policy(options.cache_policy,
+                    options.cache_split);  // refuses unknown names now rather than while loading
   model_options.kv_type = kv_type(options.kv);
   model = std::make_unique<Model>(checkpoint, model_options);
   info = describe(*checkpoint, *model);

@@ -9,20 +9,22 @@ namespace sluice {
 
 using State = Transfer::State;
 
-SlotCache::SlotCache(size_t n_units, std::byte* slots, size_t n_slots, uint64_t slot_room,
+SlotCache::SlotCache(std::vector<uint32_t> groups, std::byte* slots, size_t n_slots, uint64_t slot_room,
                      std::unique_ptr<CachePolicy> policy, TransferPool& pool, ReadQueue& reads)
-    : slots_base_(slots),
+    : groups_(std::move(groups)),
+      slots_base_(slots),
       slot_room_(slot_room),
       policy_(std::move(policy)),
       pool_(pool),
       reads_(reads),
       slots_(n_slots),
-      holder_(n_units, nullptr) {
-  policy_->reset(n_slots);
+      holder_(groups_.size(), nullptr) {
+  policy_->reset(CacheGeometry(n_slots, groups_));
 }
 
-void SlotCache::begin_acquire(bool some_are_missing) {
+void SlotCache::begin_acquire(UnitId first, bool some_are_missing) {
   ++acquire_;
+  policy_->begin(groups_[first]);
   max_kept_ = slots_.size() - (some_are_missing ? 1 : 0);
 }
 
@@ -40,6 +42,7 @@ void SlotCache::keep(UnitId unit) {
 Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
   const bool is_new = holder_[unit] == nullptr;
   Transfer& transfer = is_new ? move_in(unit, layout) : *holder_[unit];
+  if (is_new) policy_->on_insert(transfer.slot, unit);
   if (transfer.n_kept > 0) {
     if (--transfer.n_kept == 0) --n_kept_;
   } else {
@@ -60,6 +63,7 @@ Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
 bool SlotCache::prefetch(UnitId unit, const Layout& layout) {
   if (n_busy_ == slots_.size()) return false;
   Transfer& transfer = move_in(unit, layout);
+  policy_->on_prefetch(transfer.slot, unit);
   if (slots_[transfer.slot].first == &transfer) reads_.stage(transfer, Priority::kPrefetch);
   return true;
 }
@@ -112,7 +116,6 @@ Transfer& SlotCache::move_in(UnitId unit, const Layout& layout) {
     if (evicted->refs == 0 && evicted->state == State::kReading) reads_.cancel(*evicted);
   }
   holder_[unit] = &transfer;
-  policy_->on_insert(index, unit);
   move_on(slot);
   return transfer;
 }
