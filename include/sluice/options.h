@@ -24,8 +24,9 @@ struct EngineOptions {
   int64_t prefill_chunk = 0;   // tokens per forward pass of a prompt; 0: chosen from the budget
   KvFormat kv = KvFormat::kF16;
   ActivationFormat activations = ActivationFormat::kDefault;
-  std::string io = "auto";             // "auto", "direct", "buffered"
-  std::string cache_policy = "lru";    // which expert is given up; an unknown name is refused with all names
+  std::string io = "auto";  // "auto", "direct", "buffered"
+  std::string cache_policy =
+      "forward";                       // which expert is given up; an unknown name is refused with all names
   std::string cache_split = "shared";  // "shared": one pool; "measured": divided by what layers miss
   std::string isa;                     // instruction set of the kernels; empty: the best of this CPU
 };

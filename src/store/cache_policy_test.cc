@@ -169,7 +169,7 @@ TEST(CachePolicy, UnknownNamesAreRefusedWithAllThatThereAre) {
     return {};
   };
   EXPECT_EQ(message_of("fifo", "shared"),
-            "there is no cache policy \"fifo\": choose lru, clock, lfu, s3fifo, lcp, least-stale or forward");
+            "there is no cache policy \"fifo\": choose forward, lru, clock, lfu, s3fifo, lcp or least-stale");
   EXPECT_EQ(message_of("lru", "half"), "there is no cache split \"half\": choose shared or measured");
 }
 

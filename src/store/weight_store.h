@@ -117,7 +117,7 @@ struct StoreOptions {
   uint64_t weight_bytes = UINT64_MAX;  // bound on everything the store allocates
   IoChoice io = IoChoice::kAuto;       // kAuto: direct when what must be read again exceeds spare memory
   size_t queue_depth = 16;             // reads of 1 MiB in flight, or up to 8 times as many smaller ones
-  std::string policy = "lru";
+  std::string policy = "forward";
   std::string split = "shared";
   // For tests: replaces make_reader(), and the policy by name.
   std::function<std::unique_ptr<AsyncReader>(size_t depth)> reader_factory;

@@ -146,7 +146,7 @@ TEST(CommandLine, RecordedRoutingIsReplayed) {
   const Outcome table = sluice({"simulate", trace, "--policy", "lru,forward", "--split", "shared"});
   EXPECT_NE(table.out.find("90%: 172 slots"), std::string::npos) << table.out;
   EXPECT_EQ(table.out.find("measured"), std::string::npos) << table.out;
-  expect_refused({"simulate", trace, "--policy", "fifo"}, 1, "choose lru, clock, lfu");
+  expect_refused({"simulate", trace, "--policy", "fifo"}, 1, "choose forward, lru, clock");
   expect_refused({"simulate", trace, "--budgets", "1"}, 1, "no room for one expert");
   expect_refused({"simulate", trace, "--ram", "1M"}, 1, "--ram 1M");
   expect_refused({"simulate", text}, 1, "no routing trace");

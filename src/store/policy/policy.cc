@@ -12,10 +12,14 @@ struct Named {
   std::unique_ptr<CachePolicy> (*make)();
 };
 
-constexpr Named kPolicies[] = {{"lru", make_lru_policy},        {"clock", make_clock_policy},
-                               {"lfu", make_lfu_policy},        {"s3fifo", make_s3fifo_policy},
-                               {"lcp", make_lcp_policy},        {"least-stale", make_least_stale_policy},
-                               {"forward", make_forward_policy}};
+// The default first: why it is that, docs/decisions/0007-experts-are-evicted-by-expected-next-use.md.
+constexpr Named kPolicies[] = {{"forward", make_forward_policy},
+                               {"lru", make_lru_policy},
+                               {"clock", make_clock_policy},
+                               {"lfu", make_lfu_policy},
+                               {"s3fifo", make_s3fifo_policy},
+                               {"lcp", make_lcp_policy},
+                               {"least-stale", make_least_stale_policy}};
 
 constexpr std::string_view kSplits[] = {"shared", "measured"};
 

@@ -8,6 +8,7 @@
 // passes so far, in which a pass weighs half as much every kShort and every kLong passes, mixed. A prediction
 // (expect()) of probability q in d groups makes it q · d + (1 − q) · (the above). Of equals the one that was
 // used longest ago goes.
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -16,8 +17,8 @@
 namespace sluice {
 namespace {
 
-constexpr float kShort = 4, kLong = 64;  // passes
-constexpr float kShareOfShort = 0.5F;
+constexpr float kShort = 8, kLong = 128;  // passes
+constexpr float kShareOfShort = 0.3F;
 constexpr float kPrior = 0.05F;  // uses in one pass that nobody has seen: keeps 1 / p finite
 
 class ForwardPolicy final : public CachePolicy {
@@ -53,6 +54,7 @@ class ForwardPolicy final : public CachePolicy {
     unit.uses_short += 1;
     unit.uses_long += 1;
     unit.used = ++time_;
+    set_wait(unit);
   }
 
   size_t victim(const std::function<bool(size_t slot)>& evictable) override {
@@ -78,9 +80,10 @@ class ForwardPolicy final : public CachePolicy {
     float uses_short = 0, uses_long = 0;  // as of `pass`
     uint32_t pass = 0;
     uint32_t group = 0;
-    uint64_t used = 0;  // when last
+    uint64_t used = 0;      // when last
+    float wait = 0;         // n_groups · (1 / p − 1), as of `pass`
+    float probability = 0;  // that it is used at
     uint64_t expected_at = 0;
-    float probability = 0;  // that it is used then
   };
 
   void age(Unit& unit) const {
@@ -91,14 +94,19 @@ class ForwardPolicy final : public CachePolicy {
     unit.pass = clock_.pass();
   }
 
-  // In groups from now.
-  float next_use(Unit& unit) const {
-    age(unit);
+  void set_wait(Unit& unit) const {
     const float p = kShareOfShort * (unit.uses_short + kPrior) / (all_short_ + kPrior) +
                     (1 - kShareOfShort) * (unit.uses_long + kPrior) / (all_long_ + kPrior);
-    const float passes = std::max(1 / p - 1, 0.0F);
-    const float guess =
-        static_cast<float>(clock_.distance(unit.group)) + static_cast<float>(clock_.n_groups()) * passes;
+    unit.wait = static_cast<float>(clock_.n_groups()) * std::max(1 / p - 1, 0.0F);
+  }
+
+  // In groups from now.
+  float next_use(Unit& unit) const {
+    if (unit.pass != clock_.pass()) {
+      age(unit);
+      set_wait(unit);
+    }
+    const float guess = static_cast<float>(clock_.distance(unit.group)) + unit.wait;
     if (unit.probability == 0 || unit.expected_at < clock_.position()) return guess;
     const auto ahead = static_cast<float>(unit.expected_at - clock_.position());
     return unit.probability * ahead + (1 - unit.probability) * guess;
