@@ -1,9 +1,8 @@
 #include "cli/bench_limit.h"
 
-#include <iterator>
-#include <map>
 #include <set>
-#include <utility>
+
+#include "store/cache_simulator.h"
 
 namespace sluice {
 namespace {
@@ -96,37 +95,6 @@ Limit limit_of(const Work& work, const Peaks& peaks) {
   return {.disk_s = peaks.disk > 0 ? work.disk_bytes / peaks.disk : 0,
           .memory_s = work.memory_bytes() / peaks.memory(),
           .compute_s = work.int8_operations / peaks.arithmetic.int8 + work.float_operations / float_peak};
-}
-
-uint64_t best_possible_misses(const Trace& trace, size_t n_slots) {
-  if (n_slots == 0) return trace.size();
-  std::vector<size_t> next(trace.size());
-  std::map<uint64_t, size_t> seen;
-  for (size_t i = trace.size(); i-- > 0;) {
-    const auto found = seen.find(trace[i]);
-    next[i] = found == seen.end() ? trace.size() + i : found->second;
-    seen[trace[i]] = i;
-  }
-  std::map<uint64_t, size_t> held;                // expert: its next use
-  std::set<std::pair<size_t, uint64_t>> by_next;  // the same, ordered
-  uint64_t misses = 0;
-  for (size_t i = 0; i < trace.size(); ++i) {
-    const auto found = held.find(trace[i]);
-    if (found != held.end()) {
-      by_next.erase({found->second, trace[i]});
-    } else if (held.size() < n_slots) {
-      held[trace[i]] = 0;
-    } else {
-      ++misses;
-      const auto last = std::prev(by_next.end());
-      if (last->first < next[i]) continue;  // needed later than all that is held: read and dropped
-      held.erase(last->second);
-      by_next.erase(last);
-    }
-    held[trace[i]] = next[i];
-    by_next.insert({next[i], trace[i]});
-  }
-  return misses;
 }
 
 }  // namespace sluice

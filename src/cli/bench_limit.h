@@ -53,7 +53,4 @@ struct Limit {
 // Floats are held against the better of the f32 and the bf16 peak.
 Limit limit_of(const Work& work, const Peaks& peaks);
 
-// How many accesses miss when always the one that is needed last is given up, the first fill for free.
-uint64_t best_possible_misses(const Trace& trace, size_t n_slots);
-
 }  // namespace sluice

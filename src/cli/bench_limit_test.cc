@@ -5,14 +5,6 @@
 namespace sluice {
 namespace {
 
-TEST(BestPossibleMisses, GivesUpWhatIsNeededLast) {
-  const Trace trace = {1, 2, 3, 1, 2, 3};
-  EXPECT_EQ(best_possible_misses(trace, 3), 0U);  // the first fill is free
-  EXPECT_EQ(best_possible_misses(trace, 2), 2U);  // 3 is read and dropped, and read again
-  EXPECT_EQ(best_possible_misses(trace, 1), 4U);
-  EXPECT_EQ(best_possible_misses(trace, 0), 6U);
-}
-
 ModelInfo two_layers() {
   ModelInfo info;
   info.n_layers = 2;

@@ -6,6 +6,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -14,6 +16,7 @@
 #include "cli/interrupt.h"
 #include "format/json.h"
 #include "platform/file.h"
+#include "store/cache_policy.h"
 
 namespace sluice {
 namespace {
@@ -38,6 +41,12 @@ std::pair<int32_t, float> parse_bias(const std::string& text) {
     throw_error(ErrorKind::kInvalid, "--logit-bias %s: write ID:BIAS, for instance 13:-2.5 or 13:-inf",
                 printable(text).c_str());
   return {id, bias};
+}
+
+std::string joined(std::span<const std::string_view> names) {
+  std::string text;
+  for (const std::string_view name : names) text += (text.empty() ? "" : ", ") + std::string(name);
+  return text;
 }
 
 uint64_t parse_seed(const std::string& text) {
@@ -142,9 +151,19 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->type_name("DIR")
       ->allow_extra_args(false)
       ->group(memory);
-  app.add_option("--cache-policy", options.cache_policy, "which expert is given up: lru, clock")
+  const auto name_of = [](std::span<const std::string_view> names) {
+    return CLI::IsMember(std::vector<std::string>(names.begin(), names.end())).description("");
+  };
+  app.add_option("--cache-policy", options.cache_policy,
+                 "which expert is given up: " + joined(cache_policy_names()))
       ->type_name("NAME")
-      ->check(CLI::IsMember({"lru", "clock"}).description(""))
+      ->check(name_of(cache_policy_names()))
+      ->capture_default_str()
+      ->group(memory);
+  app.add_option("--cache-split", options.cache_split,
+                 "one pool of slots for all layers (shared), or divided by what they miss (measured)")
+      ->type_name("NAME")
+      ->check(name_of(cache_split_names()))
       ->capture_default_str()
       ->group(memory);
   app.add_option("--prefetch", options.prefetch,

@@ -16,9 +16,7 @@ class App;
 
 namespace sluice {
 
-// [MODEL], --ram, --weights, --ctx, --threads, --kv, --activations, --chunk, --io, --ssd-limit,
-// --ssd-max-temp, --mirror, --cache-policy,
-// --governor, --isa.
+// [MODEL] and everything that decides where a model's bytes lie and how they are read, from --ram to --isa.
 // `options` must live until parsing is done.
 void add_model_flags(CLI::App& app, EngineOptions& options);
 

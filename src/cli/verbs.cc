@@ -16,6 +16,8 @@ constexpr Verb kVerbs[] = {
     {"logits", "write the logits of every position of a token sequence", define_logits},
     {"perplexity", "how well a model predicts a text", define_perplexity},
     {"bench", "speed, and how near it is to what this machine can do", define_bench},
+    {"trace", "record which experts a model chooses", define_trace},
+    {"simulate", "replay recorded routing under every cache policy and budget", define_simulate},
     {"compress", "turn a checkpoint into a smaller one", define_compress},
     {"forge", "write a synthetic checkpoint of any shape", define_forge},
     {"version", "version, instruction sets and input/output of this build", define_version},

@@ -159,7 +159,9 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   model_options.store.max_read_bytes_per_s = parse_rate(options.ssd_limit);
   model_options.store.max_drive_celsius = options.ssd_max_temp;
   model_options.store.mirrors = options.mirrors;
-  make_cache_policy(options.cache_policy);  // refuses unknown names now rather than while loading
+  model_options.store.split = options.cache_split;
+  make_cache_policy(options.cache_policy,
+                    options.cache_split);  // refuses unknown names now rather than while loading
   Prefetcher::check_mode(options.prefetch);
   lossy = parse_lossy(options.lossy);
   model_options.prefetch = options.prefetch;

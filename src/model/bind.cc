@@ -327,7 +327,7 @@ class Binder {
                    matrix(tensor_name(names_.expert_up, l, e), width, hidden),
                    matrix(tensor_name(names_.expert_down, l, e), hidden, width)};
       }
-      UnitSpec unit{.kind = UnitKind::kCached, .extents = {}, .rows = 1};
+      UnitSpec unit{.kind = UnitKind::kCached, .extents = {}, .rows = 1, .group = static_cast<uint32_t>(l)};
       const auto id = static_cast<UnitId>(model_.units.size());
       const int64_t index = stacked ? e : 0;
       const WeightRef gate = add_extents(unit, id, sources[0], index, 0, width);

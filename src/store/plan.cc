@@ -156,6 +156,7 @@ StoreStats StorePlan::gauges() const {
   StoreStats stats;
   stats.pinned_bytes = pinned_room;
   stats.cache_bytes = cache_room;
+  stats.cache_slots = n_slots;
   stats.ring_bytes = stream_room + row_room;
   stats.streamed_bytes = streamed_bytes;
   return stats;

@@ -9,22 +9,24 @@ namespace sluice {
 
 using State = Transfer::State;
 
-SlotCache::SlotCache(size_t n_units, std::byte* slots, size_t n_slots, uint64_t slot_room,
+SlotCache::SlotCache(std::vector<uint32_t> groups, std::byte* slots, size_t n_slots, uint64_t slot_room,
                      std::unique_ptr<CachePolicy> policy, TransferPool& pool, ReadQueue& reads)
-    : slots_base_(slots),
+    : groups_(std::move(groups)),
+      slots_base_(slots),
       slot_room_(slot_room),
       policy_(std::move(policy)),
       pool_(pool),
       reads_(reads),
       slots_(n_slots),
-      holder_(n_units, nullptr),
+      holder_(groups_.size(), nullptr),
       n_usable_(n_slots) {
-  policy_->reset(n_slots);
+  policy_->reset(CacheGeometry(n_slots, groups_));
   resize(n_slots);
 }
 
-void SlotCache::begin_acquire(bool some_are_missing) {
+void SlotCache::begin_acquire(UnitId first, bool some_are_missing) {
   ++acquire_;
+  policy_->begin(groups_[first]);
   max_kept_ = n_usable_ - (some_are_missing ? 1 : 0);
 }
 
@@ -45,6 +47,7 @@ void SlotCache::keep(UnitId unit) {
 Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
   const bool is_new = holder_[unit] == nullptr;
   Transfer& transfer = is_new ? move_in(unit, layout) : *holder_[unit];
+  if (is_new) policy_->on_insert(transfer.slot, unit);
   if (transfer.n_kept > 0) {
     if (--transfer.n_kept == 0 && is_usable(transfer.slot)) --n_kept_;
   } else {
@@ -66,6 +69,7 @@ Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
 bool SlotCache::prefetch(UnitId unit, const Layout& layout) {
   if (n_busy_ == n_usable_) return false;
   Transfer& transfer = move_in(unit, layout);
+  policy_->on_prefetch(transfer.slot, unit);
   if (slots_[transfer.slot].first != &transfer) return true;  // it waits for a read to end; a demand may come
   transfer.is_prefetched = true;
   prefetched_bytes_ += layout.room;
@@ -103,6 +107,7 @@ void SlotCache::on_ended(Transfer& transfer) { move_on(slots_[transfer.slot]); }
 Transfer& SlotCache::fill(UnitId unit, const Layout& layout) {
   SLUICE_CHECK(!empty_.empty(), "no slot for unit %u", unit);
   Transfer& transfer = move_in(unit, layout);
+  policy_->on_prefetch(transfer.slot, unit);
   transfer.is_used = true;
   return transfer;
 }
@@ -197,7 +202,6 @@ Transfer& SlotCache::move_in(UnitId unit, const Layout& layout) {
     if (evicted->refs == 0 && evicted->state == State::kReading) reads_.cancel(*evicted);
   }
   holder_[unit] = &transfer;
-  policy_->on_insert(index, unit);
   move_on(slot);
   return transfer;
 }

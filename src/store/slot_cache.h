@@ -17,16 +17,18 @@ namespace sluice {
 
 class SlotCache {
  public:
-  // `slots` is [n_slots, slot_room] bytes.
-  SlotCache(size_t n_units, std::byte* slots, size_t n_slots, uint64_t slot_room,
+  // `slots` is [n_slots, slot_room] bytes; `groups` [n_units], CacheGeometry::kNoGroup for what is not
+  // cached.
+  SlotCache(std::vector<uint32_t> groups, std::byte* slots, size_t n_slots, uint64_t slot_room,
             std::unique_ptr<CachePolicy> policy, TransferPool& pool, ReadQueue& reads);
 
   bool holds(UnitId unit) const { return holder_[unit] != nullptr; }
 
-  // One acquire(): begin_acquire(), then keep() for every unit that is there, so that none of the others
-  // evicts it, then lease() for all of them in order. No lease waits for the release of a later one: where
-  // something is missing one slot is never kept, and the missing go through it if need be.
-  void begin_acquire(bool some_are_missing);
+  // One acquire() of cached units, `first` the first of them: begin_acquire(), then keep() for every unit
+  // that is there, so that none of the others evicts it, then lease() for all of them in order. No lease
+  // waits for the release of a later one: where something is missing one slot is never kept, and the missing
+  // go through it if need be.
+  void begin_acquire(UnitId first, bool some_are_missing);
   void keep(UnitId unit);
   Transfer& lease(UnitId unit, const Layout& layout);
   void release(Transfer& transfer);
@@ -79,6 +81,7 @@ class SlotCache {
   void move_on(Slot& slot);
   void read_if_wanted(Slot& slot);
 
+  std::vector<uint32_t> groups_;  // [n_units]
   std::byte* slots_base_;
   uint64_t slot_room_;
   std::unique_ptr<CachePolicy> policy_;

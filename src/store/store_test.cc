@@ -14,6 +14,7 @@
 
 #include "base/align.h"
 #include "sluice/error.h"
+#include "store/cache_simulator.h"
 #include "store/plan.h"
 #include "store/weight_store.h"
 #include "tests/faulty_reader.h"
@@ -86,6 +87,7 @@ struct SmallModel : Weights {
         experts.push_back(add(UnitKind::kCached, 1,
                               {Extent{1, 5 + slice * 5000, 5000}, Extent{1, 300'000 + slice * 7000, 7000},
                                Extent{1, 700'000 + slice * 300, 300}}));
+        units.back().group = static_cast<uint32_t>(layer);
       }
     }
     streamed.push_back(add(UnitKind::kStreamed, 10, {take(90'000)}));  // the head
@@ -280,7 +282,9 @@ TEST_P(StoreTest, DeliversAnyRandomScript) {
     faults_->seed = *rc::gen::arbitrary<uint32_t>();
     MemoryBudget budget(bytes);
     StoreOptions o = options(bytes);
-    o.policy = *rc::gen::element<std::string>("lru", "clock");
+    o.policy = *rc::gen::elementOf(
+        std::vector<std::string>(cache_policy_names().begin(), cache_policy_names().end()));
+    o.split = *rc::gen::element<std::string>("shared", "measured");
     WeightStore store(model.paths, model.units, o, budget);
     store.load();
     run_random_script(model, store);
@@ -369,54 +373,18 @@ TEST_P(StoreTest, LoadingCanBeCancelledAndResumed) {
   EXPECT_TRUE(ok);
 }
 
-// The canonical books of the slots, without any reading: what the store must count, whatever the disk does.
-struct Simulation {
-  std::unique_ptr<CachePolicy> policy;
-  std::vector<UnitId> slots;  // what is where
-  size_t n_slots;
-  std::map<UnitId, size_t> where;
-  uint64_t hits = 0, misses = 0, evictions = 0;
-
-  Simulation(const std::string& name, size_t n) : policy(make_cache_policy(name)), n_slots(n) {
-    policy->reset(n);
-  }
-  // A lease of distinct units, not more than there are slots.
-  void acquire(const std::vector<UnitId>& units) {
-    std::set<size_t> taken;
-    for (UnitId u : units) {
-      if (const auto at = where.find(u); at != where.end()) {
-        policy->on_hit(at->second, u);
-        taken.insert(at->second);
-        ++hits;
-      }
-    }
-    for (UnitId u : units) {
-      if (where.count(u) > 0) continue;
-      ++misses;
-      size_t slot = slots.size();
-      if (slots.size() < n_slots) {
-        slots.push_back(u);
-      } else {
-        slot = policy->victim([&](size_t s) { return taken.count(s) == 0; });
-        where.erase(slots[slot]);
-        slots[slot] = u;
-        ++evictions;
-      }
-      where[u] = slot;
-      taken.insert(slot);
-      policy->on_insert(slot, u);
-    }
-  }
-};
-
 TEST_P(StoreTest, CountsTheHitsOfASimulation) {
   faults_->max_delay_us = 30;
   const SmallModel model;
   const StoreNeeds needs = store_needs(model.units, 3);
-  for (const std::string policy : {"lru", "clock"}) {
+  std::vector<uint32_t> groups;
+  for (const UnitSpec& unit : model.units)
+    groups.push_back(unit.kind == UnitKind::kCached ? unit.group : CacheGeometry::kNoGroup);
+  for (const std::string_view policy : cache_policy_names()) {
     MemoryBudget budget(UINT64_MAX);
     StoreOptions o = options((needs.one_token + needs.all) / 2);
     o.policy = policy;
+    o.split = policy.size() % 2 == 0 ? "shared" : "measured";
     WeightStore store(model.paths, model.units, o, budget);
     store.load();
     size_t slot_bytes = 0;
@@ -429,10 +397,11 @@ TEST_P(StoreTest, CountsTheHitsOfASimulation) {
       }
       slot_bytes = std::max(slot_bytes, bytes);
     }
-    const size_t n_slots = store.stats().cache_bytes / slot_bytes;
+    const size_t n_slots = store.stats().cache_slots;
+    EXPECT_EQ(n_slots, store.stats().cache_bytes / slot_bytes);
     ASSERT_GT(n_slots, 4u);
     ASSERT_LT(n_slots, model.experts.size());
-    Simulation simulation(policy, n_slots);
+    CacheSimulator simulation(groups, n_slots, make_cache_policy(o.policy, o.split));
     std::mt19937 random(3);
     for (int n = 0; n < 300; ++n) {
       std::set<UnitId> chosen;
@@ -447,9 +416,9 @@ TEST_P(StoreTest, CountsTheHitsOfASimulation) {
       while (const auto index = lease.wait_any()) lease.release(*index);
     }
     const StoreStats stats = store.stats();
-    EXPECT_EQ(stats.hits, simulation.hits) << policy;
-    EXPECT_EQ(stats.misses, simulation.misses) << policy;
-    EXPECT_EQ(stats.evictions, simulation.evictions) << policy;
+    EXPECT_EQ(stats.hits, simulation.hits()) << policy;
+    EXPECT_EQ(stats.misses, simulation.misses()) << policy;
+    EXPECT_EQ(stats.evictions, simulation.evictions()) << policy;
     EXPECT_GT(stats.hits, 100u);
   }
 }
@@ -699,30 +668,6 @@ TEST(WeightStore, ChoosesAReaderThatItNames) {
   WeightStore store(model.paths, model.units, options, budget);
   EXPECT_EQ(store.describe_io().rfind("threads, O_DIRECT, depth 16", 0), 0u) << store.describe_io();
 }
-
-TEST(CachePolicy, LruGivesUpTheOldest) {
-  const auto policy = make_cache_policy("lru");
-  policy->reset(3);
-  for (size_t slot : {0, 1, 2}) policy->on_insert(slot, 0);
-  policy->on_hit(0, 0);
-  EXPECT_EQ(policy->victim([](size_t) { return true; }), 1u);
-  EXPECT_EQ(policy->victim([](size_t slot) { return slot != 1; }), 2u);
-  policy->on_insert(1, 0);
-  EXPECT_EQ(policy->victim([](size_t) { return true; }), 2u);
-}
-
-TEST(CachePolicy, ClockGivesASecondChance) {
-  const auto policy = make_cache_policy("clock");
-  policy->reset(3);
-  for (size_t slot : {0, 1, 2}) policy->on_insert(slot, 0);
-  EXPECT_EQ(policy->victim([](size_t) { return true; }), 0u);  // all were used: round once
-  policy->on_insert(0, 0);
-  policy->on_hit(1, 0);
-  EXPECT_EQ(policy->victim([](size_t) { return true; }), 2u);
-  EXPECT_EQ(policy->victim([](size_t slot) { return slot == 0; }), 0u);
-}
-
-TEST(CachePolicy, UnknownNamesAreRefused) { EXPECT_THROW(make_cache_policy("fifo"), Error); }
 
 }  // namespace
 }  // namespace sluice

@@ -66,7 +66,15 @@ std::vector<UnitId> streamed_units(std::span<const UnitSpec> units, const StoreP
 }
 
 std::unique_ptr<CachePolicy> make_policy(const StoreOptions& options) {
-  return options.policy_factory ? options.policy_factory() : make_cache_policy(options.policy);
+  return options.policy_factory ? options.policy_factory() : make_cache_policy(options.policy, options.split);
+}
+
+std::vector<uint32_t> groups_of(std::span<const UnitSpec> units) {
+  std::vector<uint32_t> groups;
+  for (const UnitSpec& unit : units) {
+    groups.push_back(unit.kind == UnitKind::kCached ? unit.group : CacheGeometry::kNoGroup);
+  }
+  return groups;
 }
 
 std::unique_ptr<AsyncReader> make_store_reader(const StoreOptions& options, size_t depth) {
@@ -158,7 +166,7 @@ struct WeightStore::Impl {
         pinned_room(units.size(), nullptr),
         reads(setup.copies, make_store_reader(options, n_reads()), n_reads(),
               setup.copies.size() * depth * kMaxReadBytes, read_pace(options), read_memory()),
-        slots(units.size(), cache_arena.data(), setup.plan.n_slots, setup.plan.slot_room,
+        slots(groups_of(units), cache_arena.data(), setup.plan.n_slots, setup.plan.slot_room,
               make_policy(options), pool, reads),
         stream(streamed_units(units, setup.plan), layouts, stream_arena.data(), stream_arena.size(), pool,
                reads),
@@ -405,12 +413,15 @@ struct WeightStore::Impl {
       return item.base == nullptr && units[item.unit].kind == UnitKind::kCached;
     };
     bool some_are_missing = false;
+    std::optional<UnitId> first;
     for (const LeaseItem& item : state.items) {
       if (!is_cached(item)) continue;
+      if (!first) first = item.unit;
       SLUICE_CHECK(is_whole(item), "rows of cached unit %u", item.unit);
       some_are_missing |= !slots.holds(item.unit);
     }
-    slots.begin_acquire(some_are_missing);
+    if (!first) return;
+    slots.begin_acquire(*first, some_are_missing);
     for (const LeaseItem& item : state.items) {
       if (is_cached(item) && slots.holds(item.unit)) slots.keep(item.unit);
     }

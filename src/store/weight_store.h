@@ -19,11 +19,10 @@
 #include "encoding/encoding.h"
 #include "platform/async_reader.h"
 #include "platform/memory_budget.h"
+#include "store/cache_policy.h"
 #include "store/governor.h"
 
 namespace sluice {
-
-using UnitId = uint32_t;
 
 struct Extent {
   uint32_t file = 0;  // index into the store's files
@@ -40,7 +39,8 @@ enum class UnitKind : uint8_t {
 struct UnitSpec {
   UnitKind kind = UnitKind::kStreamed;
   std::vector<Extent> extents;
-  int64_t rows = 1;  // every extent is this many equal rows
+  int64_t rows = 1;    // every extent is this many equal rows
+  uint32_t group = 0;  // of a kCached unit: ascends through a pass; for the cache's policy
 };
 
 // A weight, or a block of its rows, without a pointer: planes are consecutive extents of one unit.
@@ -73,6 +73,7 @@ struct StoreStats {
   uint64_t stall_ns = 0;                 // the caller waited in a lease
   uint64_t pinned_bytes = 0;             // gauges from here on
   uint64_t cache_bytes = 0;              // all slots
+  uint64_t cache_slots = 0;              // 0 if every cached unit stays
   uint64_t ring_bytes = 0;               // read-ahead buffers
   uint64_t streamed_bytes = 0;           // bytes of kStreamed units that are not pinned: read in every pass
   Governor::Stats governor;              // all 0 without one
@@ -114,34 +115,14 @@ class Lease {
   std::unique_ptr<State> state_;
 };
 
-// Which occupied slot to give up. Calls come in the canonical order of acquire, never of arrival, so that a
-// simulation of the same accesses counts the same hits: for each acquire() first the hits, then the units
-// that are new, both in the order of its ranges. Not thread-safe: the store serialises.
-class CachePolicy {
- public:
-  virtual ~CachePolicy() = default;
-  virtual const char* name() const noexcept = 0;
-  virtual void reset(size_t n_slots) = 0;
-  virtual void on_insert(size_t slot, UnitId unit) = 0;
-  virtual void on_hit(size_t slot, UnitId unit) = 0;
-  // A slot for which `evictable(slot)` holds; there is at least one.
-  virtual size_t victim(const std::function<bool(size_t slot)>& evictable) = 0;
-  // The slot lost its unit without a victim() call and is out of use: it is not evictable until the next
-  // on_insert(), if that ever comes.
-  virtual void on_emptied(size_t /*slot*/) {}
-};
-
-std::unique_ptr<CachePolicy> make_lru_policy();
-std::unique_ptr<CachePolicy> make_clock_policy();
-std::unique_ptr<CachePolicy> make_cache_policy(const std::string& name);  // Error(kInvalid) lists the names
-
 enum class IoChoice : uint8_t { kAuto, kBuffered, kDirect };
 
 struct StoreOptions {
   uint64_t weight_bytes = UINT64_MAX;  // bound on everything the store allocates
   IoChoice io = IoChoice::kAuto;       // kAuto: direct when what must be read again exceeds spare memory
   size_t queue_depth = 16;             // reads of 1 MiB in flight, or up to 8 times as many smaller ones
-  std::string policy = "lru";
+  std::string policy = "forward";
+  std::string split = "shared";
   uint64_t max_read_bytes_per_s = 0;  // while loading too; 0: as fast as the drive can
   double max_drive_celsius = 75;      // above it reads slow down, where the system shows it
   std::vector<std::string> mirrors;   // directories with copies of the files, best on other drives

@@ -36,8 +36,9 @@ Json stories_golden() {
 TEST(CommandLine, HelpTeachesAndVersionsTell) {
   const Outcome help = sluice({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* verb : {"run", "chat", "inspect", "tokenize", "detokenize", "template", "logits",
-                           "perplexity", "bench", "plan", "browse", "doctor", "version"}) {
+  for (const char* verb :
+       {"run", "chat", "inspect", "tokenize", "detokenize", "template", "logits", "perplexity", "bench",
+        "trace", "simulate", "plan", "browse", "doctor", "version"}) {
     EXPECT_NE(help.out.find(std::string("  ") + verb + " "), std::string::npos) << verb;
     const Outcome own = sluice({verb, "--help"});
     EXPECT_EQ(own.code, 0) << verb;
@@ -113,6 +114,45 @@ TEST(CommandLine, RunJsonHasEveryKeyThatScriptsRelyOn) {
   EXPECT_GT(double(report["cache"]["hit_rate"]), 0);
   EXPECT_TRUE(report["cache"]["hits"].is_number_integer());
   EXPECT_EQ(report["exact"], true);
+}
+
+TEST(CommandLine, RecordedRoutingIsReplayed) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const std::string trace = scratch / "a.trace", svg = scratch / "a.svg";
+  const std::string text = scratch.write("text", "There was a king who had three sons. ");
+  const Outcome recorded = sluice(
+      {"trace", demo(), "Once upon a time, there was a little", "--file", text, "-n", "21", "-o", trace});
+  ASSERT_EQ(recorded.code, 0) << recorded.err;
+  EXPECT_NE(recorded.out.find("6 layers of 32 experts, 4 a token"), std::string::npos) << recorded.out;
+  const Outcome outcome = sluice({"simulate", trace, "--budgets", "25%,75%", "--json", "--svg", svg, "--ssd",
+                                  "1G/s", "--token-ms", "2"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  EXPECT_GT(report["tokens"], 10 + 20);
+  EXPECT_EQ(report["tokens"], report["passes"]);  // one by one
+  EXPECT_EQ(report["budgets"][0]["slots"], 48);
+  EXPECT_EQ(report["policies"].size(), 14U);
+  for (const Json& policy : report["policies"]) {
+    for (const size_t i : {0U, 1U}) {
+      const Json& point = policy["points"][i];
+      EXPECT_GE(point["misses"], report["best_possible"][i]["misses"]) << policy["policy"];
+      EXPECT_EQ(double(point["hits"]) + double(point["misses"]), 24 * double(report["tokens"]));
+      EXPECT_GT(point["predicted_tok_s"], 0);
+      EXPECT_LE(point["predicted_tok_s"], 500.5);
+    }
+    EXPECT_GT(policy["points"][1]["hit_rate"], policy["points"][0]["hit_rate"]);
+  }
+  EXPECT_EQ(test::read_file(svg).rfind("<svg", 0), 0U);
+  const Outcome table = sluice({"simulate", trace, "--policy", "lru,forward", "--split", "shared"});
+  EXPECT_NE(table.out.find("90%: 172 slots"), std::string::npos) << table.out;
+  EXPECT_EQ(table.out.find("measured"), std::string::npos) << table.out;
+  expect_refused({"simulate", trace, "--policy", "fifo"}, 1, "choose forward, lru, clock");
+  expect_refused({"simulate", trace, "--budgets", "1"}, 1, "no room for one expert");
+  expect_refused({"simulate", trace, "--ram", "1M"}, 1, "--ram 1M");
+  expect_refused({"simulate", text}, 1, "no routing trace");
+  expect_refused({"trace", stories(), "x", "-o", trace}, 1, "no experts");
+  expect_refused({"run", demo(), "x", "--cache-policy", "fifo"}, 2, "least-stale");
 }
 
 TEST(CommandLine, RunsFromIdsWithoutATokenizer) {

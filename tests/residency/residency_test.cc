@@ -81,11 +81,12 @@ TEST_P(Residency, EveryBudgetAndThreadCount) {
 }
 
 TEST_P(Residency, EveryPolicyAndIo) {
-  for (const char* policy : {"lru", "clock"}) {
+  for (const std::string_view policy : cache_policy_names()) {
     for (const IoChoice io : {IoChoice::kBuffered, IoChoice::kDirect}) {
       RunOptions options = standard();
       options.weights = 0.3;
       options.store.policy = policy;
+      options.store.split = io == IoChoice::kDirect ? "measured" : "shared";
       options.store.io = io;
       EXPECT_TRUE(same_bits(ModelRunner(path_, options).all_logits(tokens_), reference_)) << policy;
     }

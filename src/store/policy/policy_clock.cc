@@ -1,18 +1,17 @@
 // CLOCK (second chance): a hand goes round; a slot that was used since it last came by is passed over once.
 #include <vector>
 
-#include "base/check.h"
-#include "store/weight_store.h"
+#include "store/policy/policies.h"
 
 namespace sluice {
 namespace {
 
 class ClockPolicy final : public CachePolicy {
  public:
-  const char* name() const noexcept override { return "clock"; }
+  std::string name() const override { return "clock"; }
 
-  void reset(size_t n_slots) override {
-    used_.assign(n_slots, 0);
+  void reset(const CacheGeometry& geometry) override {
+    used_.assign(geometry.n_slots, 0);
     hand_ = 0;
   }
 

@@ -1,17 +1,17 @@
 // Least recently used: slots in a doubly linked list, the oldest first.
 #include <vector>
 
-#include "base/check.h"
-#include "store/weight_store.h"
+#include "store/policy/policies.h"
 
 namespace sluice {
 namespace {
 
 class LruPolicy final : public CachePolicy {
  public:
-  const char* name() const noexcept override { return "lru"; }
+  std::string name() const override { return "lru"; }
 
-  void reset(size_t n_slots) override {
+  void reset(const CacheGeometry& geometry) override {
+    const size_t n_slots = geometry.n_slots;
     links_.assign(n_slots + 1, {});  // the last is the anchor of the circle
     for (size_t slot = 0; slot <= n_slots; ++slot) links_[slot] = {slot, slot};
   }

@@ -1,0 +1,83 @@
+// The simulator counts what the engine counts: routes of real passes, recorded by the route observer,
+// replayed under the same policy in as many slots give the same hits and misses, exactly. Passes of one
+// token, and of so many that their experts come in waves.
+#include <gtest/gtest.h>
+
+#include "store/cache_simulator.h"
+#include "tests/forged_model.h"
+#include "tests/golden/model_runner.h"
+
+namespace sluice::test {
+namespace {
+
+std::vector<int32_t> tokens_of(uint32_t seed, size_t n) {
+  std::vector<int32_t> tokens;
+  for (size_t i = 0; i < n; ++i)
+    tokens.push_back(static_cast<int32_t>((seed = seed * 1664525 + 1013904223) >> 8) % 1024);
+  return tokens;
+}
+
+struct Counted {
+  StoreStats stats;
+  RoutingTrace trace;
+};
+
+// Two prompts and what follows them.
+Counted run(const std::string& path, double weights, const std::string& policy, const std::string& split) {
+  RunOptions options{.kv = KvType::kF16, .f32_activations = false, .chunk = 16};
+  options.weights = weights;
+  options.store.policy = policy;
+  options.store.split = split;
+  ModelRunner runner(path, options);
+  Model& model = runner.model();
+  TraceRecorder recorder({.model = path,
+                          .groups = {},
+                          .n_units = static_cast<uint32_t>(model.spec().n_experts),
+                          .n_chosen = static_cast<uint32_t>(model.spec().n_experts_per_token),
+                          .unit_bytes = model.expert_bytes()},
+                         200, 4);
+  model.set_route_observer([&](int64_t layer, size_t, int64_t, std::span<const int32_t> experts,
+                               std::span<const float> expert_weights) {
+    recorder.add(static_cast<uint32_t>(layer), experts, expert_weights);
+  });
+  for (const uint32_t seed : {1U, 2U}) {
+    const auto sequence = model.new_sequence();
+    const auto forward = [&](std::span<const int32_t> tokens) {
+      const BatchItem item[] = {{sequence.get(), tokens, LogitsWanted::kNone}};
+      model.forward(item);
+      recorder.end_pass(tokens.size() > 1);
+    };
+    const std::vector<int32_t> tokens = tokens_of(seed, 90);
+    for (size_t begin = 0; begin < 30; begin += 15) forward(std::span(tokens).subspan(begin, 15));
+    for (size_t i = 30; i < tokens.size(); ++i) forward(std::span(tokens).subspan(i, 1));
+  }
+  return {model.store_stats(), std::move(recorder.trace())};
+}
+
+TEST(Simulator, CountsWhatTheEngineCounts) {
+  const ForgedModels forged;
+  const std::string path = forged.get("moe-tiny", "q4_0");  // 4 layers of 16 experts, 4 a token
+  std::vector<uint64_t> slots;
+  for (const double weights : {0.0, 0.5, 0.6, 0.7, 0.85}) {
+    for (const std::string_view name : cache_policy_names()) {
+      for (const std::string_view split_name : cache_split_names()) {
+        const std::string policy(name), split(split_name);
+        const Counted counted = run(path, weights, policy, split);
+        ASSERT_GT(counted.stats.cache_slots, 0U);
+        const CacheCounts simulated =
+            simulate_cache(counted.trace, counted.stats.cache_slots, make_cache_policy(policy, split));
+        EXPECT_EQ(simulated.hits, counted.stats.hits) << policy << ", " << split << ", " << weights;
+        EXPECT_EQ(simulated.misses, counted.stats.misses) << policy << ", " << split << ", " << weights;
+        if (slots.empty() || slots.back() != counted.stats.cache_slots)
+          slots.push_back(counted.stats.cache_slots);
+      }
+    }
+  }
+  // Fewer slots than a prompt's pass takes in one layer, than a token's pass in all, and more than either.
+  EXPECT_LT(slots.front(), 4U);
+  EXPECT_GT(slots.back(), 32U);
+  EXPECT_EQ(slots.size(), 5U);
+}
+
+}  // namespace
+}  // namespace sluice::test
