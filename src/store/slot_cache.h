@@ -35,6 +35,8 @@ class SlotCache {
   // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none.
   bool prefetch(UnitId unit, const Layout& layout);
 
+  void expect(std::span<const Expectation> expected) { policy_->expect(expected); }
+
   void on_ended(Transfer& transfer);  // its read
 
   uint64_t hits() const { return hits_; }

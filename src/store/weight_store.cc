@@ -531,6 +531,10 @@ void WeightStore::prefetch(std::span<const UnitRange> ranges) noexcept {
   impl_->reads.flush();
 }
 
+void WeightStore::expect(std::span<const Expectation> expected) noexcept {
+  if (impl_->setup.plan.n_slots > 0) impl_->slots.expect(expected);
+}
+
 StoreStats WeightStore::stats() const {
   const Impl& store = *impl_;
   StoreStats stats = store.setup.plan.gauges();

@@ -160,6 +160,9 @@ class WeightStore {
   // Advice that these units are wanted soon; never blocks, never fails, evicts nothing that is leased.
   void prefetch(std::span<const UnitRange> ranges) noexcept;
 
+  // Advice to the cache's policy on which kCached units will be asked for; replaces what was said before.
+  void expect(std::span<const Expectation> expected) noexcept;
+
   StoreStats stats() const;
   std::string describe_io() const;  // "io_uring, O_DIRECT, depth 16", for reports
 
