@@ -45,13 +45,14 @@ std::vector<std::vector<int32_t>> texts_to_read(const TraceOptions& options, con
   if (!options.ids_file.empty()) texts.push_back(read_ids(options.ids_file));
   if (has_prompt) texts.push_back(engine.tokenize(options.prompt));
   if (texts.empty()) throw CLI::RequiredError("a PROMPT, --file or --ids");
-  const auto n_last = static_cast<int64_t>(texts.back().size());
-  if (n_last + options.n_new > engine.n_ctx())
+  const int64_t n_wanted = static_cast<int64_t>(texts.back().size()) + options.n_new;
+  if (n_wanted > engine.n_ctx())
     throw_error(
         ErrorKind::kInvalid,
-        "%lld tokens and %lld new ones do not fit the context of %lld: try --ctx %lld or a smaller -n",
-        static_cast<long long>(n_last), static_cast<long long>(options.n_new),
-        static_cast<long long>(engine.n_ctx()), static_cast<long long>(n_last + options.n_new));
+        "the last text and its %lld new tokens are %lld and do not fit the context of %lld: try --ctx %lld "
+        "or a smaller -n",
+        static_cast<long long>(options.n_new), static_cast<long long>(n_wanted),
+        static_cast<long long>(engine.n_ctx()), static_cast<long long>(n_wanted));
   return texts;
 }
 

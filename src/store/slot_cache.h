@@ -39,6 +39,8 @@ class SlotCache {
   // wanted.
   void cancel_prefetches(const std::function<bool(UnitId)>& is_wanted);
 
+  void expect(std::span<const Expectation> expected) { policy_->expect(expected); }
+
   void on_ended(Transfer& transfer);  // its read
 
   // While loading: a slot for a unit, to be read into; and takes it back from one that did not come to be

@@ -423,6 +423,36 @@ TEST_P(StoreTest, CountsTheHitsOfASimulation) {
   }
 }
 
+// Two equally used units are told apart by what is expected.
+TEST_P(StoreTest, HandsExpectationsToThePolicy) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  for (const int expected : {0, 1}) {
+    MemoryBudget budget(UINT64_MAX);
+    StoreOptions o = options((needs.one_token + needs.all) / 2);
+    o.policy = "forward";
+    WeightStore store(model.paths, model.units, o, budget);
+    store.load();
+    const auto use = [&](UnitId unit) {
+      const UnitRange range = {unit};
+      Lease lease = store.acquire({&range, 1});
+      lease.wait(0);
+    };
+    const auto n_slots = static_cast<size_t>(store.stats().cache_slots);
+    for (size_t i = 0; i < n_slots; ++i) {
+      for (int n = 0; n < (i > 1 ? 3 : 1); ++n) use(model.experts[i]);
+    }
+    const Expectation soon = {model.experts[static_cast<size_t>(expected)], 1, 2 * kLayers};
+    store.expect({&soon, 1});
+    use(model.experts[n_slots]);
+    const uint64_t misses = store.stats().misses;
+    use(model.experts[static_cast<size_t>(expected)]);
+    EXPECT_EQ(store.stats().misses, misses);
+    use(model.experts[static_cast<size_t>(1 - expected)]);
+    EXPECT_EQ(store.stats().misses, misses + 1);
+  }
+}
+
 // More experts than slots, of which some are there already, in a lease that is served in order: the same
 // counts whether it is waited for in order or as things arrive.
 TEST_P(StoreTest, ServesMoreThanFitsInWaves) {

@@ -698,6 +698,10 @@ bool WeightStore::has_slots() const noexcept {
   return impl_->setup.plan.n_slots > 0 && !impl_->slots.is_whole();
 }
 
+void WeightStore::expect(std::span<const Expectation> expected) noexcept {
+  if (impl_->setup.plan.n_slots > 0) impl_->slots.expect(expected);
+}
+
 StoreStats WeightStore::stats() const {
   const Impl& store = *impl_;
   const std::lock_guard lock(store.books);

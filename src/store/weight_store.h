@@ -179,6 +179,9 @@ class WeightStore {
   bool holds(UnitId unit) const noexcept;      // pinned, or kCached and in a slot or on its way there
   bool has_slots() const noexcept;             // some kCached units may not be in memory
 
+  // Advice to the cache's policy on which kCached units will be asked for; replaces what was said before.
+  void expect(std::span<const Expectation> expected) noexcept;
+
   StoreStats stats() const;
   std::string describe_io() const;  // "io_uring, O_DIRECT, depth 16", for reports
   // "1.20 GiB on huge pages; not locked in memory: ...". Asks the kernel for a while: not for every token.

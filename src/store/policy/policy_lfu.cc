@@ -13,7 +13,7 @@
 namespace sluice {
 namespace {
 
-constexpr double kHalfLife = 64;  // passes; 32 to 128 differ by under a point on the demo model's routes
+constexpr double kHalfLife = 64;  // passes; 32 to 128 differ by about a point on the demo model's routes
 constexpr uint32_t kRescale = 512 * static_cast<uint32_t>(kHalfLife);  // passes; 2^512 is a double yet
 
 class LfuPolicy final : public CachePolicy {
