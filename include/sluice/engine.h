@@ -178,6 +178,10 @@ class Engine {
   // Replaces EngineOptions::lossy. Error(kInvalid). From the next step() on; needs load().
   void set_lossy(const std::vector<std::string>& modes);
 
+  // Writes what was computed, waited for and read when, since load() began: JSON in Chrome's trace event
+  // format. Needs EngineOptions::timeline_spans. Error(kIo).
+  void write_timeline(const std::string& path) const;
+
   // Called for every token and MoE layer with the chosen experts in router order and their weights. Empty:
   // off.
   using RouteSink = std::function<void(int64_t layer, int64_t position, std::span<const int32_t> experts,

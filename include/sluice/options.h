@@ -31,15 +31,16 @@ struct EngineOptions {
   std::string cache_policy =
       "forward";                       // which expert is given up; an unknown name is refused with all names
   std::string cache_split = "shared";  // "shared": one pool; "measured": divided by what layers miss
-  // Which experts are read before they are asked for: "off"; "auto", what the next router says of the present
-  // state, as long as that saves time; or always what one predictor says: "router", "linear", "shadow",
+  // Which experts are read before they are asked for: "off"; "auto", what the linear predictor says as long
+  // as that saves time; or always what one predictor says: "router", "linear", "shadow",
   // "cooccurrence", "previous", "frequency"; "study" reads none and counts how often each would be right.
   std::string prefetch = "auto";
   // The one thing here that changes results: "topk:T", "bias:B", "skip" leave out or replace experts. Empty:
   // exact.
   std::vector<std::string> lossy;
-  bool governor = true;  // give cached experts back while others need the memory
-  std::string isa;       // instruction set of the kernels; empty: the best of this CPU
+  size_t timeline_spans = 0;  // that Engine::timeline() may keep, 40 bytes each; 0: none
+  bool governor = true;       // give cached experts back while others need the memory
+  std::string isa;            // instruction set of the kernels; empty: the best of this CPU
 };
 
 // How the next token is chosen from the logits. In this order: logit bias, penalties, top-k, typical, top-p,

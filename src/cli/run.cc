@@ -11,6 +11,7 @@
 #include "cli/model_flags.h"
 #include "cli/report.h"
 #include "cli/verbs.h"
+#include "platform/file.h"
 
 namespace sluice {
 namespace {
@@ -19,6 +20,7 @@ struct RunOptions {
   EngineOptions engine;
   SamplingFlags sampling;
   MaxLossFlags max_loss;
+  std::string timeline_file;
   std::string prompt;
   std::string system;
   std::string ids_file;
@@ -26,6 +28,8 @@ struct RunOptions {
   bool json = false;
   bool stats = false;
 };
+
+constexpr size_t kTimelineSpans = size_t{1} << 18;  // 10 MB; a token of 48 layers has about 1,000
 
 constexpr const char* kExamples = R"(
 examples:
@@ -72,6 +76,10 @@ int run(const RunOptions& options, const CLI::App& app) {
   check_max_loss(options.max_loss);
   EngineOptions engine_options = options.engine;
   if (!options.max_loss.limit.empty()) engine_options.logit_rows = kLossLogitRows;
+  if (!options.timeline_file.empty()) {
+    const FileWriter can_be_written(options.timeline_file);  // or fails now rather than after the answer
+    engine_options.timeline_spans = kTimelineSpans;
+  }
   const std::unique_ptr<Engine> engine = open_engine(engine_options);
   const std::vector<int32_t> ids = prompt_ids(options, *engine, app);
   const GenerateOptions generate = generate_options(options.sampling, engine->default_sampler());
@@ -114,6 +122,7 @@ int run(const RunOptions& options, const CLI::App& app) {
     if (options.stats)
       write_stderr(stats.io + "\ngovernor " + stats.governor + "; " + engine->describe_memory() + "\n");
   }
+  if (!options.timeline_file.empty()) engine->write_timeline(options.timeline_file);
   return interrupted() ? kExitInterrupted : kExitOk;
 }
 
@@ -128,6 +137,9 @@ Action define_run(CLI::App& app) {
   app.add_option("--ids", options->ids_file, "the prompt as token ids, a JSON array; - for standard input")
       ->type_name("IDS.json");
   app.add_flag("--json", options->json, "print one JSON object with text, tokens and statistics");
+  app.add_option("--timeline", options->timeline_file,
+                 "write when what was computed, waited for and read, for Perfetto or chrome://tracing")
+      ->type_name("FILE");
   app.add_flag("--stats", options->stats, "print the line of statistics also where it is not a terminal");
   add_max_loss_flags(app, options->max_loss);
   add_sampling_flags(app, options->sampling);

@@ -15,6 +15,7 @@
 #include "hub/model_path.h"
 #include "platform/clock.h"
 #include "platform/cpu_features.h"
+#include "platform/file.h"
 #include "platform/memory_info.h"
 
 namespace sluice {
@@ -155,6 +156,8 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   model_options.compute = compute;
   model_options.store.io = io_choice(options.io);
   model_options.store.policy = options.cache_policy;
+  if (options.timeline_spans > 0) timeline = std::make_unique<Timeline>(options.timeline_spans);
+  model_options.store.timeline = timeline.get();
   model_options.store.governor = options.governor;
   model_options.store.max_read_bytes_per_s = parse_rate(options.ssd_limit);
   model_options.store.max_drive_celsius = options.ssd_max_temp;
@@ -439,6 +442,13 @@ std::unique_ptr<Session> Engine::new_session() {
 }
 
 size_t Engine::step(std::span<Session* const> sessions) { return impl_->step(sessions); }
+
+void Engine::write_timeline(const std::string& path) const {
+  SLUICE_CHECK(impl_->timeline);
+  FileWriter file(path);
+  impl_->timeline->write_json([&file](std::string_view text) { file.write(std::as_bytes(std::span(text))); });
+  file.commit();
+}
 
 void Engine::set_lossy(const std::vector<std::string>& modes) {
   SLUICE_CHECK(impl_->loaded);

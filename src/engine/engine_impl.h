@@ -32,6 +32,7 @@ struct Engine::Impl {
   TextAssets text;
   std::unique_ptr<ThreadPool> pool;
   Compute compute;
+  std::unique_ptr<Timeline> timeline;
   std::unique_ptr<MemoryBudget> budget;  // made by load()
   std::unique_ptr<Model> model;
   ModelInfo info;

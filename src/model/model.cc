@@ -166,6 +166,7 @@ void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
   auto store = std::make_unique<WeightStore>(m.bound.files, m.bound.units, options, budget);
   auto decoder = std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget,
                                            m.options.max_batch_tokens, m.options.prefetch);
+  decoder->set_timeline(m.options.store.timeline);
   store->load(progress);
   m.store = std::move(store);
   m.decoder = std::move(decoder);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "platform/clock.h"
+#include "platform/timeline.h"
 
 namespace sluice {
 
@@ -42,16 +43,24 @@ class Profile {
     count.ns += ns;
     count.bytes += bytes;
   }
+  void set_timeline(Timeline* timeline) noexcept { timeline_ = timeline; }
+  Timeline* timeline() const noexcept { return timeline_; }
 
  private:
   std::array<OperatorCount, kNumOperators> counts_;
+  Timeline* timeline_ = nullptr;
 };
 
 // Counts the time until its end.
 class ProfileScope {
  public:
   ProfileScope(Profile& profile, Operator op) noexcept : profile_(profile), op_(op), start_(monotonic_ns()) {}
-  ~ProfileScope() { profile_.add(op_, monotonic_ns() - start_, bytes_); }
+  ~ProfileScope() {
+    const uint64_t end = monotonic_ns();
+    profile_.add(op_, end - start_, bytes_);
+    if (profile_.timeline() != nullptr)
+      profile_.timeline()->add(Timeline::Track::kCompute, operator_name(op_), start_, end, bytes_);
+  }
   ProfileScope(const ProfileScope&) = delete;
   ProfileScope& operator=(const ProfileScope&) = delete;
 

@@ -123,6 +123,11 @@ void ReadQueue::wait_ended() {
   transfer_ended_.wait(lock, [this] { return !ended_.empty(); });
 }
 
+void ReadQueue::note_in(Timeline* timeline) {
+  const std::lock_guard lock(mutex_);
+  timeline_ = timeline;
+}
+
 bool ReadQueue::demand_is_waiting() {
   const std::lock_guard lock(mutex_);
   return !queue(Priority::kDemand).empty();
@@ -173,6 +178,11 @@ void ReadQueue::cut_pieces(std::vector<ReadRequest>& requests) {
       Transfer& transfer = *waiting.front();
       ReadRequest request;
       transfer.is_queued = cut_piece(transfer, request);
+      if (timeline_ != nullptr) {
+        static constexpr const char* kWhy[] = {"demanded", "read ahead", "prefetched"};
+        pieces_[request.tag].why = kWhy[&waiting - queues_.data()];
+        pieces_[request.tag].asked_ns = monotonic_ns();
+      }
       if (!transfer.is_queued) waiting.pop_front();
       requests.push_back(request);
     }
@@ -313,6 +323,8 @@ void ReadQueue::settle(const ReadCompletion& completion) {
   const Piece piece = pieces_[index];
   free_pieces_.push_back(static_cast<uint32_t>(completion.tag));
   bytes_in_flight_ -= piece.bytes;
+  if (timeline_ != nullptr)
+    timeline_->add(Timeline::Track::kReads, piece.why, piece.asked_ns, monotonic_ns(), piece.bytes);
   Transfer& transfer = *piece.transfer;
   --transfer.n_in_flight;
   if (completion.error != 0 && transfer.failure.error == 0) {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "platform/async_reader.h"
+#include "platform/timeline.h"
 #include "store/rate_limit.h"
 #include "store/transfer.h"
 
@@ -67,6 +68,9 @@ class ReadQueue {
   // Blocks until take_ended() has something. Precondition: some are kReading and were flushed.
   void wait_ended();
 
+  // Notes every read in a timeline that outlives the queue. Before the first stage().
+  void note_in(Timeline* timeline);
+
   size_t n_reading() const { return n_reading_; }  // transfers
   bool demand_is_waiting();                        // some demand has pieces that were not asked for yet
 
@@ -84,6 +88,8 @@ class ReadQueue {
     uint64_t bytes = 0;
     std::byte* data = nullptr;
     size_t copy = 0;
+    const char* why = "";   // for the timeline
+    uint64_t asked_ns = 0;  // where there is one
   };
   // One drive's worth of files. The first is the original, which is never given up.
   struct Copy {
@@ -147,6 +153,7 @@ class ReadQueue {
   std::vector<Transfer*> ended_;
   bool can_take_more_ = false;  // the thread waits for completions with room for more reads: wake it
   bool stop_ = false;
+  Timeline* timeline_ = nullptr;
 
   std::thread thread_;  // last: uses all of the above
 };

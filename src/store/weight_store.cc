@@ -137,6 +137,7 @@ struct WeightStore::Impl {
   uint64_t load_bytes_read = 0, load_reads = 0;
   uint64_t pinned_hits = 0;  // of cached units, where the whole cache is pinned
   uint64_t stall_ns = 0;
+  Timeline* timeline = nullptr;
   std::vector<Transfer*> ended;                      // scratch of settle()
   std::vector<Extent> row_extents;                   // scratch of lease_rows()
   std::vector<std::unique_ptr<Lease::State>> spare;  // lease states, for reuse
@@ -173,6 +174,8 @@ struct WeightStore::Impl {
         rows(row_arena.data(), row_arena.size(), pool, reads),
         governor_options(options.governor_options),
         make_pressure(options.pressure_factory) {
+    timeline = options.timeline;
+    reads.note_in(timeline);
     lock_memory();
     std::byte* pinned = pinned_arena.data();
     std::byte* cached = cache_arena.data();
@@ -253,7 +256,9 @@ struct WeightStore::Impl {
     reads.wait_ended();
     lock.lock();
     settle(false);
-    stall_ns += monotonic_ns() - begin;
+    const uint64_t end = monotonic_ns();
+    stall_ns += end - begin;
+    if (timeline != nullptr) timeline->add(Timeline::Track::kWait, "waits", begin, end, 0);
   }
 
   [[noreturn]] void throw_failure(const Transfer& transfer) const {

@@ -19,6 +19,7 @@
 #include "encoding/encoding.h"
 #include "platform/async_reader.h"
 #include "platform/memory_budget.h"
+#include "platform/timeline.h"
 #include "store/cache_policy.h"
 #include "store/governor.h"
 
@@ -126,6 +127,7 @@ struct StoreOptions {
   uint64_t max_read_bytes_per_s = 0;  // while loading too; 0: as fast as the drive can
   double max_drive_celsius = 75;      // above it reads slow down, where the system shows it
   std::vector<std::string> mirrors;   // directories with copies of the files, best on other drives
+  Timeline* timeline = nullptr;       // what reads and waits are noted in; outlives the store
   // Gives slots back while others need the memory. It changes what is read again, not what is computed.
   bool governor = false;
   // For tests: replaces make_reader(), the policy by name, and what the governor sees and how it decides.

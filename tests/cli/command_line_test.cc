@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -114,6 +115,53 @@ TEST(CommandLine, RunJsonHasEveryKeyThatScriptsRelyOn) {
   EXPECT_GT(double(report["cache"]["hit_rate"]), 0);
   EXPECT_TRUE(report["cache"]["hits"].is_number_integer());
   EXPECT_EQ(report["exact"], true);
+}
+
+TEST(CommandLine, ATimelineShowsComputingWaitingAndReading) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const std::string file = scratch / "t.json";
+  const Outcome outcome =
+      sluice({"run", demo(), "Once upon a time", "-n", "8", "--weights", "30%", "--timeline", file});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  std::set<std::string> names;
+  const Json timeline = Json::parse(test::read_file(file));
+  for (const Json& event : timeline["traceEvents"]) names.insert(event["name"]);
+  for (const char* name : {"attention", "gate, up", "head", "waits", "demanded"})
+    EXPECT_TRUE(names.count(name)) << name;
+  expect_refused({"run", demo(), "x", "-n", "1", "--timeline", "/no/such/directory/t.json"}, 1, "/no/such");
+}
+
+TEST(CommandLine, LossyRoutingSaysSoAndCostsWhatIsAllowed) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const std::vector<std::string> start = {"run", demo(), "Once upon a time", "-n", "12", "--json"};
+  const auto report = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = start;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = sluice(arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return std::pair(Json::parse(outcome.out), outcome.err);
+  };
+  for (const std::vector<std::string>& lossy :
+       {std::vector<std::string>{"--lossy", "topk:0.9"},
+        std::vector<std::string>{"--lossy", "skip", "--weights", "20%"}}) {
+    const Json run = report(lossy).first;
+    EXPECT_EQ(run["exact"], false);
+    EXPECT_GT(int64_t(run["lossy"]["dropped_experts"]), 0);
+  }
+  EXPECT_EQ(report({"--lossy", "bias:0.5", "--weights", "20%"}).first["exact"], false);
+
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "Once upon a time there was a little girl named Lily. ";
+  const std::string file = scratch.write("text", text);
+  const auto [generous, said] = report({"--max-loss", "50%", "--loss-text", file});
+  EXPECT_EQ(generous["exact"], false);
+  EXPECT_NE(said.find("--lossy topk:"), std::string::npos) << said;
+
+  expect_refused({"run", demo(), "x", "--lossy", "topk:2"}, 1, "topk:T");
+  expect_refused({"run", demo(), "x", "--max-loss", "1"}, 1, "1%");
+  expect_refused({"run", demo(), "x", "--max-loss", "1%"}, 1, "--loss-text");
 }
 
 TEST(CommandLine, RecordedRoutingIsReplayed) {

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kMaxRows = 4;        // of a pass that single routes are predicted for
 constexpr double kSureCoverage = 0.9;  // share of a layer's experts that a chunk wants: then all are read
-const char* const kAutoPredictor = "router";
+const char* const kAutoPredictor = "linear";
 
 bool is_word(const std::string& mode) { return mode == "off" || mode == "auto" || mode == "study"; }
 

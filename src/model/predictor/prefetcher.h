@@ -31,7 +31,7 @@ struct PrefetchReport {
 // Used by the decoder's thread.
 class Prefetcher {
  public:
-  // `mode`: "off"; the name of a predictor, which is then followed always; "auto", the router predictor as
+  // `mode`: "off"; the name of a predictor, which is then followed always; "auto", the linear predictor as
   // long as it pays; "study", all predictors, measured and not followed. Error(kInvalid) for anything else.
   // For dense models it is off.
   Prefetcher(const BoundModel& model, const Compute& compute, WeightStore& store, const std::string& mode);
