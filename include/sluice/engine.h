@@ -175,7 +175,8 @@ class Engine {
   // sampling or sink failed is cancelled.
   size_t step(std::span<Session* const> sessions);
 
-  // Replaces EngineOptions::lossy. Error(kInvalid). From the next step() on; needs load().
+  // Replaces EngineOptions::lossy from the next step() on; needs load(). The counts of tokens, of their
+  // seconds and of experts left out begin anew. Error(kInvalid).
   void set_lossy(const std::vector<std::string>& modes);
 
   // Writes what was computed, waited for and read when, since load() began: JSON in Chrome's trace event

@@ -28,8 +28,8 @@ struct EngineOptions {
   std::string ssd_limit;     // "2G/s": read no faster than this; empty: as fast as the drive can
   double ssd_max_temp = 75;  // degrees Celsius above which reads slow down, where the system shows them
   std::vector<std::string> mirrors;  // directories with copies of the model's files, best on other drives
-  std::string cache_policy =
-      "forward";                       // which expert is given up; an unknown name is refused with all names
+  // Which expert is given up; an unknown name is refused with all names.
+  std::string cache_policy = "forward";
   std::string cache_split = "shared";  // "shared": one pool; "measured": divided by what layers miss
   // Which experts are read before they are asked for: "off"; "auto", what the linear predictor says as long
   // as that saves time; or always what one predictor says: "router", "linear", "shadow",

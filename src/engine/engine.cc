@@ -454,6 +454,8 @@ void Engine::set_lossy(const std::vector<std::string>& modes) {
   SLUICE_CHECK(impl_->loaded);
   impl_->lossy = parse_lossy(modes);
   impl_->model->set_lossy(impl_->lossy);
+  impl_->prefill_tokens = impl_->decode_tokens = 0;
+  impl_->prefill_seconds = impl_->decode_seconds = 0;
 }
 
 void Engine::set_route_sink(RouteSink sink) {

@@ -21,7 +21,10 @@ class Decoder {
   Decoder(const BoundModel& model, const Compute& compute, WeightStore& store, MemoryBudget& budget,
           int64_t max_batch_tokens, const std::string& prefetch);
   void set_timeline(Timeline* timeline) { profile_.set_timeline(timeline); }
-  void set_lossy(const LossyRouting& lossy) { context_.lossy = lossy; }
+  void set_lossy(const LossyRouting& lossy) {
+    context_.lossy = lossy;
+    context_.n_dropped_experts = 0;
+  }
   uint64_t n_dropped_experts() const { return context_.n_dropped_experts; }
   ~Decoder();
 

@@ -101,7 +101,7 @@ class Model {
   std::span<const float> forward(std::span<const BatchItem> batch);
 
   void set_lossy(const LossyRouting& lossy);  // from the next pass on; exact until then
-  uint64_t n_dropped_experts() const;         // that lossy routing has left out
+  uint64_t n_dropped_experts() const;         // that lossy routing has left out since then
   void set_route_observer(RouteObserver observer);
   StoreStats store_stats() const;
   Profile profile() const;  // of all passes since load()

@@ -704,6 +704,7 @@ bool WeightStore::has_slots() const noexcept {
 }
 
 void WeightStore::expect(std::span<const Expectation> expected) noexcept {
+  const std::lock_guard lock(impl_->books);
   if (impl_->setup.plan.n_slots > 0) impl_->slots.expect(expected);
 }
 

@@ -22,8 +22,8 @@ struct MoeRouting {
   std::vector<int32_t> active;  // [n_active] expert ids, ascending
   std::vector<int32_t> first;   // [n_active + 1] where each one's assignments begin
   std::vector<int32_t> tokens;  // [n * k] token of each assignment
-  std::vector<int32_t>
-      assignment_of;             // [n, k] the assignments of a token, by ascending expert id; -1: dropped
+  // [n, k] the assignments of a token, by ascending expert id; -1: dropped
+  std::vector<int32_t> assignment_of;
   std::vector<float> weight_of;  // [n, k] and their weights
 };
 

@@ -150,14 +150,21 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
   const Sight first{moe_layer, residual, chosen_};
   for (Candidate& candidate : candidates_) candidate.predictor->learn(first);
   if (!follows_ || is_last) return;
-  const auto& weights = model_.layers[static_cast<size_t>(layer_of_[static_cast<size_t>(moe_layer) + 1])];
+  const int64_t next_layer = layer_of_[static_cast<size_t>(moe_layer) + 1];
+  const auto& weights = model_.layers[static_cast<size_t>(next_layer)];
+  const PredictorScore& score = candidates_[0].score;
+  const float accuracy = static_cast<float>(score.n_right + 1) / static_cast<float>(score.n_predicted + 2);
+  expected_.clear();
   for (size_t place = 0; place < k; ++place) {  // the likeliest of every row first
     for (int64_t row = 0; row < n_rows_; ++row) {
       const auto& guess = candidates_[0].guesses[static_cast<size_t>(row)];
-      if (place < guess.size())
-        wanted_.push_back({.unit = weights.experts.first_unit + static_cast<UnitId>(guess[place])});
+      if (place >= guess.size()) continue;
+      const UnitId unit = weights.experts.first_unit + static_cast<UnitId>(guess[place]);
+      wanted_.push_back({.unit = unit});
+      expected_.push_back({unit, accuracy, static_cast<uint32_t>(next_layer - layer)});
     }
   }
+  store_.expect(expected_);
   go_on();
 }
 

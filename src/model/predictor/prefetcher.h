@@ -73,14 +73,15 @@ class Prefetcher {
   std::vector<Candidate> candidates_;
   PrefetchTrial trial_;
 
-  int64_t n_rows_ = 0;             // of this pass
-  bool follows_ = false;           // this pass
-  std::vector<UnitRange> wanted_;  // predicted, best first
-  size_t n_asked_ = 0;             // of wanted_
-  std::vector<int32_t> chosen_;    // by one token
-  std::vector<float> scores_;      // [n_experts]
-  std::vector<int32_t> order_;     // [n_experts]
-  std::vector<float> normed_;      // [hidden]
+  int64_t n_rows_ = 0;                 // of this pass
+  bool follows_ = false;               // this pass
+  std::vector<UnitRange> wanted_;      // predicted, best first
+  std::vector<Expectation> expected_;  // the same, for the cache's policy: nobody shall evict them now
+  size_t n_asked_ = 0;                 // of wanted_
+  std::vector<int32_t> chosen_;        // by one token
+  std::vector<float> scores_;          // [n_experts]
+  std::vector<int32_t> order_;         // [n_experts]
+  std::vector<float> normed_;          // [hidden]
   Activations input_;
   std::vector<UnitRange> router_ranges_;
   std::vector<MatmulTask> tasks_;
