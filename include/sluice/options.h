@@ -38,7 +38,7 @@ struct EngineOptions {
   // The one thing here that changes results: "topk:T", "bias:B", "skip" leave out or replace experts. Empty:
   // exact.
   std::vector<std::string> lossy;
-  size_t timeline_spans = 0;  // that Engine::timeline() may keep, 40 bytes each; 0: none
+  size_t timeline_spans = 0;  // that Engine::timeline() may keep, 56 bytes each; 0: none
   bool governor = true;       // give cached experts back while others need the memory
   std::string isa;            // instruction set of the kernels; empty: the best of this CPU
 };

@@ -34,6 +34,7 @@ struct BenchOptions {
   std::vector<int64_t> contexts;
   std::vector<int64_t> batches;
   std::string peer;
+  std::string timeline_file;
   int repeats = 5;
   bool profile = false;
   bool json = false;
@@ -185,6 +186,7 @@ void measure_batches(Workload& workload, const BenchOptions& options, const Plan
 
 std::unique_ptr<Engine> open_for(const BenchOptions& options, const Plan& plan) {
   EngineOptions engine_options = options.engine;
+  ask_for_timeline(options.timeline_file, engine_options);
   engine_options.n_sequences = plan.n_sequences;
   if (engine_options.n_ctx == 0) engine_options.n_ctx = plan.longest;
   std::unique_ptr<Engine> engine = open_engine(engine_options);
@@ -257,6 +259,7 @@ int bench(const BenchOptions& options) {
   const EngineStats& stats = report.stats;
   report.weight_room = std::max(stats.pinned_bytes + stats.cache_bytes + stats.ring_bytes,
                                 engine->outlook(stats.budget_bytes, plan.reserve).weight_bytes);
+  if (!options.timeline_file.empty()) engine->write_timeline(options.timeline_file);
   engine.reset();  // the peaks need memory too
   measure_peaks(report);
   if (interrupted()) return kExitInterrupted;
@@ -298,6 +301,7 @@ Action define_bench(CLI::App& app) {
       ->check(CLI::Range(1, 1000).description(""))
       ->capture_default_str();
   app.add_flag("--profile", options->profile, "where the time of each test went, by operator");
+  add_timeline_flag(app, options->timeline_file);
   app.add_flag("--json", options->json, "print one JSON object");
   app.footer(R"(
 examples:

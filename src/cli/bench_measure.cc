@@ -51,6 +51,8 @@ void Measured::add(Sample sample) {
   total.bytes_read += sample.bytes_read;
   total.hits += sample.hits;
   total.misses += sample.misses;
+  total.useful_prefetched_bytes += sample.useful_prefetched_bytes;
+  total.wasted_bytes += sample.wasted_bytes;
   total.stall_seconds += sample.stall_seconds;
   total.trace = std::move(sample.trace);
   if (total.operators.empty()) {
@@ -139,6 +141,8 @@ Sample Workload::run(const BenchTest& test, int64_t n_sequences) {
   sample.bytes_read = after.bytes_read - before.bytes_read;
   sample.hits = after.hits - before.hits;
   sample.misses = after.misses - before.misses;
+  sample.useful_prefetched_bytes = after.useful_prefetched_bytes - before.useful_prefetched_bytes;
+  sample.wasted_bytes = after.wasted_bytes - before.wasted_bytes;
   sample.stall_seconds = after.stall_seconds - before.stall_seconds;
   sample.operators = after.operators;
   for (size_t i = 0; i < sample.operators.size(); ++i) {

@@ -41,7 +41,7 @@ struct Sample {
   double seconds = 0;
   uint64_t n_tokens = 0;  // of all sequences
   uint64_t n_steps = 0;   // passes over the weights
-  uint64_t bytes_read = 0, hits = 0, misses = 0;
+  uint64_t bytes_read = 0, hits = 0, misses = 0, useful_prefetched_bytes = 0, wasted_bytes = 0;
   double stall_seconds = 0;
   Trace trace;
   std::vector<OperatorStats> operators;  // in the order of EngineStats

@@ -179,7 +179,10 @@ Json test_json(const BenchReport& report, const Measured& measured) {
     json["profile_seconds"] = measured.total.seconds;  // of all rounds, as the operators'
   }
   json["stall_s_per_token"] = measured.per_token(measured.total.stall_seconds);
-  json["cache"] = {{"hits", measured.total.hits}, {"misses", measured.total.misses}};
+  json["cache"] = {{"hits", measured.total.hits},
+                   {"misses", measured.total.misses},
+                   {"useful_prefetched_bytes", measured.total.useful_prefetched_bytes},
+                   {"wasted_bytes", measured.total.wasted_bytes}};
   json["limit"] = {{"ssd_s", test.limit.disk_s},
                    {"memory_s", test.limit.memory_s},
                    {"compute_s", test.limit.compute_s},
@@ -237,11 +240,11 @@ Json bench_json(const BenchReport& report) {
                {"io", stats.io}};
   json["start"] = {
       {"open_s", report.open_s}, {"load_s", stats.load_seconds}, {"first_token_s", report.first_token_s}};
-  json["memory"] = {{"budget_bytes", stats.budget_bytes},
-                    {"peak_rss_bytes", stats.peak_resident_bytes},
-                    {"file_bytes", report.info.file_bytes},
-                    {"kv_bytes", report.peak_kv_bytes},
-                    {"resident_bound_bytes", report.resident_bound()}};
+  json["memory"] = {
+      {"budget_bytes", stats.budget_bytes},   {"peak_rss_bytes", stats.peak_resident_bytes},
+      {"file_bytes", report.info.file_bytes}, {"expert_bytes", report.info.expert_bytes},
+      {"cache_bytes", stats.cache_bytes},     {"pinned_bytes", stats.pinned_bytes},
+      {"kv_bytes", report.peak_kv_bytes},     {"resident_bound_bytes", report.resident_bound()}};
   json["peaks"] = {{"memory_bytes_s", peaks.memory()},
                    {"reads", reads_json(peaks.reads)},
                    {"ssd_bytes_s", peaks.disk > 0 ? Json(peaks.disk) : Json()},

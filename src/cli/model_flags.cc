@@ -267,6 +267,18 @@ GenerateOptions generate_options(const SamplingFlags& flags, const SamplerOption
   return options;
 }
 
+void add_timeline_flag(CLI::App& app, std::string& file) {
+  app.add_option("--timeline", file,
+                 "write when what was computed, waited for and read, for Perfetto or chrome://tracing")
+      ->type_name("FILE");
+}
+
+void ask_for_timeline(const std::string& file, EngineOptions& options) {
+  if (file.empty()) return;
+  const FileWriter can_be_written(file);
+  options.timeline_spans = size_t{1} << 18;  // 15 MB; a token of 48 layers has about 1,000
+}
+
 std::unique_ptr<Engine> open_engine(const EngineOptions& options) {
   std::unique_ptr<Engine> engine = Engine::open(options);
   for (const std::string& warning : engine->warnings()) print_warning(warning);

@@ -44,6 +44,11 @@ void add_sampling_flags(CLI::App& app, SamplingFlags& flags);
 // Error(kInvalid) for a malformed --logit-bias or --seed.
 GenerateOptions generate_options(const SamplingFlags& flags, const SamplerOptions& recommended);
 
+// --timeline FILE, and what it asks of the engine. Error(kIo) if the file cannot be written: now rather than
+// after the work.
+void add_timeline_flag(CLI::App& app, std::string& file);
+void ask_for_timeline(const std::string& file, EngineOptions& options);
+
 // Opens the engine and prints its warnings as notes.
 std::unique_ptr<Engine> open_engine(const EngineOptions& options);
 

@@ -29,8 +29,6 @@ struct RunOptions {
   bool stats = false;
 };
 
-constexpr size_t kTimelineSpans = size_t{1} << 18;  // 10 MB; a token of 48 layers has about 1,000
-
 constexpr const char* kExamples = R"(
 examples:
   sluice run demo "Once upon a time"                 the demo model tells a story
@@ -76,10 +74,7 @@ int run(const RunOptions& options, const CLI::App& app) {
   check_max_loss(options.max_loss);
   EngineOptions engine_options = options.engine;
   if (!options.max_loss.limit.empty()) engine_options.logit_rows = kLossLogitRows;
-  if (!options.timeline_file.empty()) {
-    const FileWriter can_be_written(options.timeline_file);  // or fails now rather than after the answer
-    engine_options.timeline_spans = kTimelineSpans;
-  }
+  ask_for_timeline(options.timeline_file, engine_options);
   const std::unique_ptr<Engine> engine = open_engine(engine_options);
   const std::vector<int32_t> ids = prompt_ids(options, *engine, app);
   const GenerateOptions generate = generate_options(options.sampling, engine->default_sampler());
@@ -137,9 +132,7 @@ Action define_run(CLI::App& app) {
   app.add_option("--ids", options->ids_file, "the prompt as token ids, a JSON array; - for standard input")
       ->type_name("IDS.json");
   app.add_flag("--json", options->json, "print one JSON object with text, tokens and statistics");
-  app.add_option("--timeline", options->timeline_file,
-                 "write when what was computed, waited for and read, for Perfetto or chrome://tracing")
-      ->type_name("FILE");
+  add_timeline_flag(app, options->timeline_file);
   app.add_flag("--stats", options->stats, "print the line of statistics also where it is not a terminal");
   add_max_loss_flags(app, options->max_loss);
   add_sampling_flags(app, options->sampling);

@@ -8,9 +8,10 @@
 
 namespace sluice {
 
-void Timeline::add(Track track, const char* name, uint64_t begin_ns, uint64_t end_ns, uint64_t bytes) {
+void Timeline::add(Track track, const char* name, uint64_t begin_ns, uint64_t end_ns, uint64_t bytes,
+                   uint32_t file, uint64_t offset) {
   const std::lock_guard lock(mutex_);
-  if (n_added_ < spans_.size()) spans_[n_added_] = {name, begin_ns, end_ns, bytes, track};
+  if (n_added_ < spans_.size()) spans_[n_added_] = {name, begin_ns, end_ns, bytes, offset, file, track};
   ++n_added_;
 }
 
@@ -33,9 +34,11 @@ void Timeline::write_json(const std::function<void(std::string_view)>& write) co
     const auto tid = static_cast<unsigned>(span.track);
     const auto add = [&](const std::string& kind, const std::string& more, double at) {
       text += format_string(
-          ",\n{\"ph\":\"%s\",\"name\":\"%s\",\"pid\":1,\"tid\":%u,\"ts\":%.3f,%s\"args\":{\"bytes\":%" PRIu64
-          "}}",
+          ",\n{\"ph\":\"%s\",\"name\":\"%s\",\"pid\":1,\"tid\":%u,\"ts\":%.3f,%s\"args\":{\"bytes\":%" PRIu64,
           kind.c_str(), span.name, tid, at, more.c_str(), span.bytes);
+      if (span.track == Track::kReads)
+        text += format_string(",\"file\":%u,\"offset\":%" PRIu64, span.file, span.offset);
+      text += "}}";
     };
     if (span.track == Track::kReads) {  // they overlap: each has an identity of its own
       const std::string id = format_string("\"cat\":\"read\",\"id\":%zu,", i);

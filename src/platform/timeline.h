@@ -18,8 +18,9 @@ class Timeline {
   explicit Timeline(size_t max_spans) : spans_(max_spans) {}
 
   // Thread-safe. `name` must live as long as the timeline; times are monotonic_ns(). Spans beyond the size
-  // are counted and dropped.
-  void add(Track track, const char* name, uint64_t begin_ns, uint64_t end_ns, uint64_t bytes);
+  // are counted and dropped. `file` and `offset`: where a read began.
+  void add(Track track, const char* name, uint64_t begin_ns, uint64_t end_ns, uint64_t bytes,
+           uint32_t file = 0, uint64_t offset = 0);
 
   // A JSON object in Chrome's trace event format, which chrome://tracing and Perfetto show, in pieces for
   // `write`. Thread-safe.
@@ -28,7 +29,8 @@ class Timeline {
  private:
   struct Span {
     const char* name = nullptr;
-    uint64_t begin_ns = 0, end_ns = 0, bytes = 0;
+    uint64_t begin_ns = 0, end_ns = 0, bytes = 0, offset = 0;
+    uint32_t file = 0;
     Track track = Track::kCompute;
   };
   mutable std::mutex mutex_;

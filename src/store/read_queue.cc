@@ -324,7 +324,8 @@ void ReadQueue::settle(const ReadCompletion& completion) {
   free_pieces_.push_back(static_cast<uint32_t>(completion.tag));
   bytes_in_flight_ -= piece.bytes;
   if (timeline_ != nullptr)
-    timeline_->add(Timeline::Track::kReads, piece.why, piece.asked_ns, monotonic_ns(), piece.bytes);
+    timeline_->add(Timeline::Track::kReads, piece.why, piece.asked_ns, monotonic_ns(), piece.bytes,
+                   piece.file, piece.offset);
   Transfer& transfer = *piece.transfer;
   --transfer.n_in_flight;
   if (completion.error != 0 && transfer.failure.error == 0) {
