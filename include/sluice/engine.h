@@ -75,6 +75,9 @@ struct EngineStats {
   double stall_seconds = 0;  // the computation waited for weights
   // expert cache
   uint64_t hits = 0, misses = 0, evictions = 0, wasted_bytes = 0;
+  std::string task;                           // EngineOptions::task
+  uint64_t task_tokens = 0;                   // that its profile had been learned from before
+  uint64_t warm_experts = 0, warm_bytes = 0;  // that load() has read into the cache by it
   // prefetching of experts
   uint64_t prefetched_bytes = 0, useful_prefetched_bytes = 0;
   uint64_t prefetch_passes_on = 0, prefetch_passes_off = 0;  // of "auto": decode passes with and without
@@ -182,6 +185,14 @@ class Engine {
   // Writes what was computed, waited for and read when, since load() began: JSON in Chrome's trace event
   // format. Needs EngineOptions::timeline_spans. Error(kIo).
   void write_timeline(const std::string& path) const;
+
+  // Adds the routing since load() (or the last call) to the profile of EngineOptions::task and saves it in
+  // the user's state directory. Returns the tokens it learned from: 0 without a task, and with lossy routing,
+  // whose choices are not the router's. Writes to disk: call it when the work is done. Error.
+  uint64_t learn_task();
+
+  // Tells one model's weights from another's, whatever their files are called. Reads a little from disk.
+  uint64_t fingerprint() const;
 
   // Called for every token and MoE layer with the chosen experts in router order and their weights. Empty:
   // off.

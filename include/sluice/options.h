@@ -38,6 +38,9 @@ struct EngineOptions {
   // The one thing here that changes results: "topk:T", "bias:B", "skip" leave out or replace experts. Empty:
   // exact.
   std::vector<std::string> lossy;
+  // A kind of work, "coding": load() begins with the experts in memory that this model used most in it, by
+  // the user's profile of that name, and Engine::learn_task() teaches the profile. Empty: none.
+  std::string task;
   size_t timeline_spans = 0;  // that Engine::timeline() may keep, 56 bytes each; 0: none
   bool governor = true;       // give cached experts back while others need the memory
   std::string isa;            // instruction set of the kernels; empty: the best of this CPU

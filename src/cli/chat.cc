@@ -398,7 +398,9 @@ int chat(const ChatOptions& options) {
     throw_error(ErrorKind::kUnsupported, "%s brings no tokenizer, so it cannot chat: sluice run --ids",
                 printable(engine->info().path).c_str());
   load_engine(*engine, engine->n_ctx());
-  return Chat(*engine, options).run(options.first);
+  const int code = Chat(*engine, options).run(options.first);
+  save_task(*engine);
+  return code;
 }
 
 }  // namespace
@@ -406,6 +408,7 @@ int chat(const ChatOptions& options) {
 Action define_chat(CLI::App& app) {
   auto options = std::make_shared<ChatOptions>();
   add_model_flags(app, options->engine);
+  add_task_flag(app, options->engine);
   app.add_option("PROMPT", options->first, "a first message");
   app.add_option("--system", options->system, "a system message for the chat template")->type_name("TEXT");
   add_sampling_flags(app, options->sampling);

@@ -86,6 +86,10 @@ int usage_error(const std::string& message) {
 }
 
 int unknown_argument(const CLI::App& app, const std::string& verb) {
+  if (!app.get_subcommands().empty()) {
+    const CLI::App& inner = *app.get_subcommands().front();
+    return unknown_argument(inner, verb + " " + inner.get_name());
+  }
   const std::vector<std::string> rest = app.remaining();
   const std::string argument = rest.empty() ? std::string() : rest.front();
   if (argument.size() > 1 && argument[0] == '-') {
@@ -93,6 +97,11 @@ int unknown_argument(const CLI::App& app, const std::string& verb) {
     return usage_error(verb + " has no option " + printable(name) + suggestion(name, option_names(app)) +
                        " (sluice " + verb + " --help)");
   }
+  std::vector<std::string> inner;
+  for (const CLI::App* subcommand : app.get_subcommands({})) inner.push_back(subcommand->get_name());
+  if (!inner.empty())
+    return usage_error(verb + " has no verb " + printable(argument) + suggestion(argument, inner) +
+                       " (sluice " + verb + " --help)");
   return usage_error(verb + " does not know what to do with " + printable(argument) +
                      "; quote a prompt that has spaces (sluice " + verb + " --help)");
 }

@@ -192,6 +192,23 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->group(memory);
 }
 
+void add_task_flag(CLI::App& app, EngineOptions& options) {
+  app.add_option(
+         "--task", options.task,
+         "a name for this kind of work, such as coding: begin with the experts that it used most, and "
+         "learn from it (sluice profile)")
+      ->type_name("NAME")
+      ->group("Memory and machine");
+}
+
+void save_task(Engine& engine) {
+  try {
+    engine.learn_task();
+  } catch (const Error& error) {
+    print_warning(std::string("the task profile did not learn from this: ") + error.what());
+  }
+}
+
 void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {
   const char* const group = "Sampling (by default as the model recommends)";
   app.add_option("-n,--max-tokens", flags.max_tokens, "new tokens at most; -1: until the context is full")

@@ -52,6 +52,12 @@ void ask_for_timeline(const std::string& file, EngineOptions& options);
 // Opens the engine and prints its warnings as notes.
 std::unique_ptr<Engine> open_engine(const EngineOptions& options);
 
+// --task, for verbs that learn from what they do; save_task() is then called when all is done.
+void add_task_flag(CLI::App& app, EngineOptions& options);
+
+// Teaches the profile of --task, if there is one. What goes wrong is a note: the work itself is done.
+void save_task(Engine& engine);
+
 // Loads with a progress bar; Ctrl-C cancels. Prints the warnings that loading adds.
 void load_engine(Engine& engine, int64_t reserve_tokens);
 

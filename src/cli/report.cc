@@ -37,6 +37,11 @@ nlohmann::ordered_json run_report(const Session& session, const EngineStats& sta
       {"bytes", stats.prefetched_bytes},         {"useful_bytes", stats.useful_prefetched_bytes},
       {"wasted_bytes", stats.wasted_bytes},      {"passes_on", stats.prefetch_passes_on},
       {"passes_off", stats.prefetch_passes_off}, {"predictors", predictors}};
+  if (!stats.task.empty())
+    report["task"] = {{"name", stats.task},
+                      {"known_tokens", stats.task_tokens},
+                      {"warm_experts", stats.warm_experts},
+                      {"warm_bytes", stats.warm_bytes}};
   report["exact"] = stats.lossy.empty();
   if (!stats.lossy.empty())
     report["lossy"] = {{"how", stats.lossy}, {"dropped_experts", stats.dropped_experts}};
@@ -58,6 +63,10 @@ std::string stats_line(const Session& session, const EngineStats& stats) {
       per_second(stats.prefill_tokens, stats.prefill_seconds),
       format_seconds(session.first_token_seconds()).c_str(), format_seconds(stats.load_seconds).c_str());
   if (stats.hits + stats.misses > 0) line += format_string(" · %.0f %% expert hits", 100 * stats.hit_rate());
+  if (!stats.task.empty())
+    line += format_string(" · %s began with %llu experts (%s)", stats.task.c_str(),
+                          static_cast<unsigned long long>(stats.warm_experts),
+                          format_bytes(stats.warm_bytes).c_str());
   if (stats.prefetched_bytes > 0)
     line += format_string(" · prefetched %s, %.0f %% of use", format_bytes(stats.prefetched_bytes).c_str(),
                           100 * static_cast<double>(stats.useful_prefetched_bytes) /

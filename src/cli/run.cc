@@ -117,6 +117,7 @@ int run(const RunOptions& options, const CLI::App& app) {
     if (options.stats)
       write_stderr(stats.io + "\ngovernor " + stats.governor + "; " + engine->describe_memory() + "\n");
   }
+  save_task(*engine);
   if (!options.timeline_file.empty()) engine->write_timeline(options.timeline_file);
   return interrupted() ? kExitInterrupted : kExitOk;
 }
@@ -126,6 +127,7 @@ int run(const RunOptions& options, const CLI::App& app) {
 Action define_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   add_model_flags(app, options->engine);
+  add_task_flag(app, options->engine);
   app.add_option("PROMPT", options->prompt, "the text to answer or continue");
   app.add_option("--system", options->system, "a system message for the chat template")->type_name("TEXT");
   app.add_flag("--raw", options->raw, "continue the prompt as it is, without the chat template");

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -13,6 +14,7 @@
 #include "cli/interrupt.h"
 #include "cli/simulate_report.h"
 #include "cli/verbs.h"
+#include "engine/task_profiles.h"
 #include "platform/file.h"
 #include "store/cache_simulator.h"
 
@@ -26,6 +28,7 @@ struct SimulateOptions {
   std::string ssd;
   double token_ms = 0;
   std::string svg;
+  std::string task;
   bool json = false;
 };
 
@@ -88,6 +91,30 @@ double predict(const RoutingTrace& trace, const CacheCounts& counts, double disk
   return n > 0 ? static_cast<double>(n) / seconds : 0;
 }
 
+// The one profile of the task that fits the trace's model: a trace knows a name and a shape, no weights.
+TaskProfile profile_of(const std::string& task, const TraceShape& shape) {
+  check_task_name(task);
+  std::optional<TaskProfile> found;
+  for (const StoredProfile& stored : list_task_profiles()) {
+    const TaskProfile& profile = stored.profile;
+    if (stored.task != task || profile.model != shape.model || profile.groups != shape.groups ||
+        profile.n_units != shape.n_units)
+      continue;
+    if (found)
+      throw_error(ErrorKind::kInvalid,
+                  "there are several profiles of the task %s for models called %s: delete one", task.c_str(),
+                  printable(shape.model).c_str());
+    found = profile;
+  }
+  if (!found)
+    throw_error(
+        ErrorKind::kNotFound,
+        "there is no profile of the task %s for a model called %s with %zu layers of %u experts: sluice "
+        "profile list shows what there is",
+        task.c_str(), printable(shape.model).c_str(), shape.groups.size(), shape.n_units);
+  return std::move(*found);
+}
+
 // A cache that holds everything is read while the model is loaded.
 CacheCounts all_hits(CacheCounts counts) {
   counts.hits += std::exchange(counts.misses, 0);
@@ -116,6 +143,13 @@ SimulationReport simulate_all(const SimulateOptions& options, const RoutingTrace
     }
   }
   report.best.policy = "Belady (the bound)";
+  std::vector<float> rates;
+  if (!options.task.empty()) {
+    const TaskProfile profile = profile_of(options.task, shape);
+    rates = profile.rates();
+    report.task = options.task;
+    report.task_tokens = profile.n_tokens;
+  }
   ProgressBar bar("simulating", "runs");
   uint64_t n_done = 0;
   const uint64_t n_runs = report.budgets.size() * (report.curves.size() + 1);
@@ -129,9 +163,9 @@ SimulationReport simulate_all(const SimulateOptions& options, const RoutingTrace
            predict(trace, counts, report.disk_bytes_s, report.token_seconds, expert_seconds)});
       bar.update(++n_done, n_runs);
     };
-    add(report.best, simulate_best(trace, budget.n_slots));
+    add(report.best, simulate_best(trace, budget.n_slots, rates));
     for (SimulatedCurve& curve : report.curves)
-      add(curve, simulate_cache(trace, budget.n_slots, make_cache_policy(curve.policy, curve.split)));
+      add(curve, simulate_cache(trace, budget.n_slots, make_cache_policy(curve.policy, curve.split), rates));
   }
   return report;
 }
@@ -164,6 +198,8 @@ Action define_simulate(CLI::App& app) {
       ->excludes("--budgets");
   list("--policy", options->policies, "all, or some of --cache-policy")->type_name("NAME,NAME");
   list("--split", options->splits, "all, or some of --cache-split")->type_name("NAME,NAME");
+  app.add_option("--task", options->task, "begin with the experts of this task's profile (sluice profile)")
+      ->type_name("NAME");
   app.add_option("--ssd", options->ssd, "bytes per second to predict with; by default as traced")
       ->type_name("SIZE/s");
   app.add_option("--token-ms", options->token_ms, "time of a token without waiting; by default as traced")
@@ -177,9 +213,11 @@ examples:
   sluice simulate story.trace
   sluice simulate story.trace --budgets 25%,50%,75% --policy lru,lfu --split shared
   sluice simulate story.trace --ram 4G,6G,8G --ssd 3.5G/s --svg hits.svg
+  sluice simulate story.trace --task stories         what a profile saves
 
-Replays the recorded passes from an empty cache under every policy, with the engine's own rules: the counts are
-those of a run without prefetch. "of Belady" is the fewest misses that any eviction could have / the policy's.
+Replays the recorded passes from an empty cache, or from the one that --task fills, under every policy, with the
+engine's own rules: the counts are those of a run without prefetch. "of Belady" is the fewest misses that any
+eviction could have / the policy's.
 The speed is predicted for passes of one token: in each layer the larger of the experts' time and the time to
 read what missed, and the rest of a token's time beside that. The knee is the budget beyond which another 10 %
 of the experts never gain 5 % of speed.)");

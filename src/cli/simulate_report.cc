@@ -72,6 +72,9 @@ std::string simulation_text(const SimulationReport& report) {
     text += format_string("; predicted from %s a token and %s/s from the SSD",
                           format_seconds(report.token_seconds).c_str(),
                           format_bytes(static_cast<uint64_t>(report.disk_bytes_s)).c_str());
+  if (!report.task.empty())
+    text += format_string("; begins with the experts of %s, learned from %llu tokens", report.task.c_str(),
+                          static_cast<unsigned long long>(report.task_tokens));
   const std::optional<size_t> knee = report.knee();
   for (size_t i = 0; i < report.budgets.size(); ++i) {
     const SimulatedBudget& budget = report.budgets[i];
@@ -118,6 +121,7 @@ Json simulation_json(const SimulationReport& report) {
     }
     return points;
   };
+  if (!report.task.empty()) json["task"] = {{"name", report.task}, {"known_tokens", report.task_tokens}};
   json["budgets"] = Json::array();
   for (const SimulatedBudget& budget : report.budgets)
     json["budgets"].push_back({{"name", budget.name},

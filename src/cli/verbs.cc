@@ -18,6 +18,7 @@ constexpr Verb kVerbs[] = {
     {"bench", "speed, and how near it is to what this machine can do", define_bench},
     {"trace", "record which experts a model chooses", define_trace},
     {"simulate", "replay recorded routing under every cache policy and budget", define_simulate},
+    {"profile", "what runs with --task have learned: list, show, merge, delete, learn", define_profile},
     {"compress", "turn a checkpoint into a smaller one", define_compress},
     {"forge", "write a synthetic checkpoint of any shape", define_forge},
     {"version", "version, instruction sets and input/output of this build", define_version},

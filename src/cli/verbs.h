@@ -33,6 +33,7 @@ Action define_perplexity(CLI::App& app);
 Action define_bench(CLI::App& app);
 Action define_trace(CLI::App& app);
 Action define_simulate(CLI::App& app);
+Action define_profile(CLI::App& app);
 Action define_compress(CLI::App& app);
 Action define_forge(CLI::App& app);
 Action define_plan(CLI::App& app);

@@ -171,6 +171,7 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   model_options.kv_type = kv_type(options.kv);
   model = std::make_unique<Model>(checkpoint, model_options);
   info = describe(*checkpoint, *model);
+  if (!options.task.empty()) open_task();
 
   const int64_t trained = info.trained_context > 0 ? info.trained_context : kDefaultContext;
   session_context.n_ctx = options.n_ctx > 0 ? options.n_ctx : std::min(trained, kDefaultContext);
@@ -246,6 +247,7 @@ void Engine::Impl::load(int64_t reserve_tokens, const Progress& progress) {
 
   budget = std::make_unique<MemoryBudget>(plan.budget_bytes);
   model->set_max_batch_tokens(chunk);
+  warm_task();
   model->load(plan.weight_bytes, *budget, progress);
   model->set_lossy(lossy);
   trim_malloc();
@@ -399,6 +401,10 @@ EngineStats Engine::stats() const {
   stats.hits = store.hits;
   stats.misses = store.misses;
   stats.evictions = store.evictions;
+  stats.task = e.options.task;
+  stats.task_tokens = e.task_profile.n_tokens;
+  stats.warm_experts = store.warm_units;
+  stats.warm_bytes = store.warm_bytes;
   stats.wasted_bytes = store.wasted_bytes;
   stats.prefetched_bytes = store.prefetched_bytes;
   stats.useful_prefetched_bytes = store.useful_prefetched_bytes;
@@ -456,13 +462,12 @@ void Engine::set_lossy(const std::vector<std::string>& modes) {
   impl_->model->set_lossy(impl_->lossy);
   impl_->prefill_tokens = impl_->decode_tokens = 0;
   impl_->prefill_seconds = impl_->decode_seconds = 0;
+  impl_->forget_routes();
 }
 
 void Engine::set_route_sink(RouteSink sink) {
-  if (!sink) return impl_->model->set_route_observer({});
-  impl_->model->set_route_observer(
-      [sink = std::move(sink)](int64_t layer, size_t, int64_t position, std::span<const int32_t> experts,
-                               std::span<const float> weights) { sink(layer, position, experts, weights); });
+  impl_->route_sink = std::move(sink);
+  impl_->observe_routes();
 }
 
 }  // namespace sluice

@@ -16,6 +16,7 @@
 #include "platform/memory_budget.h"
 #include "platform/thread_pool.h"
 #include "sluice/engine.h"
+#include "store/task_profile.h"
 
 namespace sluice {
 
@@ -26,6 +27,11 @@ struct Engine::Impl {
   MemoryRequest memory_request(uint64_t ram_bytes, int64_t reserve_tokens) const;
   void load(int64_t reserve_tokens, const Progress& progress);
   size_t step(std::span<Session* const> sessions);
+  void open_task();
+  void warm_task();  // before the model is loaded
+  uint64_t learn_task();
+  void forget_routes();
+  void observe_routes();
 
   EngineOptions options;
   std::shared_ptr<const Checkpoint> checkpoint;
@@ -47,6 +53,13 @@ struct Engine::Impl {
   int64_t logit_rows = 1;           // rows of one session that wants the logits of its prompt
   bool loaded = false;
   LossyRouting lossy;
+
+  // With options.task: engine_task.cc.
+  TaskProfile task_profile;            // as it was when the engine was opened
+  std::vector<int64_t> moe_layers;     // ascending
+  std::vector<uint64_t> route_counts;  // [moe_layers, n_experts], since learned_tokens; empty: no task
+  uint64_t learned_tokens = 0;         // of prefill_tokens + decode_tokens
+  Engine::RouteSink route_sink;
 
   size_t turn = 0;  // which session is first when not all fit a pass
   uint64_t prefill_tokens = 0, decode_tokens = 0;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "model/bound_model.h"
 #include "model/decoder.h"
+#include "model/fingerprint.h"
 #include "model/sequence_state.h"
 
 namespace sluice {
@@ -132,6 +133,21 @@ void Model::set_max_batch_tokens(int64_t n) {
   SLUICE_CHECK(!impl_->store && n > 0);
   impl_->options.max_batch_tokens = n;
 }
+
+void Model::set_expert_rates(std::span<const float> rates) {
+  const BoundModel& bound = impl_->bound;
+  const auto n_experts = static_cast<size_t>(bound.spec.n_experts);
+  SLUICE_CHECK(!impl_->store && rates.size() == bound.layers.size() * n_experts);
+  std::vector<float>& unit_rates = impl_->options.store.unit_rates;
+  unit_rates.assign(bound.units.size(), 0);
+  for (size_t l = 0; l < bound.layers.size(); ++l) {
+    if (!bound.layers[l].router) continue;
+    for (size_t e = 0; e < n_experts; ++e)
+      unit_rates[bound.layers[l].experts.first_unit + e] = rates[l * n_experts + e];
+  }
+}
+
+uint64_t Model::fingerprint() const { return model_fingerprint(*impl_->checkpoint, impl_->bound); }
 
 uint64_t Model::bytes_per_token() const {
   const ModelSpec& spec = impl_->bound.spec;

@@ -88,6 +88,13 @@ class Model {
   // Replaces the option. Precondition: not loaded.
   void set_max_batch_tokens(int64_t n);
 
+  // How often a token chose each expert in former runs, [n_layers, n_experts], 0 in layers without experts:
+  // load() then begins with those in memory that were chosen most. Precondition: not loaded.
+  void set_expert_rates(std::span<const float> rates);
+
+  // Tells which model this is (model/fingerprint.h). Reads from disk.
+  uint64_t fingerprint() const;
+
   // Creates the store within `weight_bytes` and loads it. `budget` must outlive the model.
   void load(uint64_t weight_bytes, MemoryBudget& budget,
             const std::function<void(uint64_t done, uint64_t total)>& progress = {});

@@ -49,6 +49,9 @@ class CachePolicy {
 
   // Forgets everything. All slots are empty.
   virtual void reset(const CacheGeometry& geometry) = 0;
+  // What is known of former runs, after reset(): `rates`, [n_units], how often a token used each unit, 0
+  // to 1. A policy that does not count uses leaves it.
+  virtual void seed(std::span<const float> /*rates*/) {}
   // Units of this group will be asked for. A group that is not above the last one begins a pass.
   virtual void begin(uint32_t /*group*/) {}
   // A unit was asked for and gets the slot, whose holder, if there was one, has left.

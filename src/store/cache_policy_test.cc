@@ -129,6 +129,29 @@ TEST(CachePolicy, ForwardGivesUpWhatIsExpectedLast) {
   EXPECT_EQ(forward.victim_of({0, 1}), 1U);
 }
 
+// Before anything was used, what former runs used most stays; what is then used overcomes that.
+TEST(CachePolicy, CountersStartFromWhatFormerRunsUsed) {
+  for (const char* name : {"forward", "lfu"}) {
+    for (const char* split : {"shared", "measured"}) {
+      const std::vector<uint32_t> groups = {0, 0, 0};
+      const auto policy = make_cache_policy(name, split);
+      policy->reset(CacheGeometry(3, groups));
+      policy->seed(std::vector<float>{0.5F, 0.1F, 0.3F});
+      for (UnitId unit = 0; unit < 3; ++unit) policy->on_prefetch(unit, unit);
+      const auto victim = [&] { return policy->victim([](size_t) { return true; }); };
+      EXPECT_EQ(victim(), 1U) << name;
+      policy->begin(0);
+      EXPECT_EQ(victim(), 1U) << name;
+      for (int pass = 0; pass < 200; ++pass) {
+        policy->begin(0);
+        policy->on_hit(1, 1);
+        if (pass % 5 == 0) policy->on_hit(2, 2);
+      }
+      EXPECT_EQ(victim(), 0U) << name;
+    }
+  }
+}
+
 TEST(CacheSplit, PrefersGroupsThatHoldMoreThanTheirShare) {
   const std::vector<uint32_t> groups = {0, 0, 0, 0, 1, 1, 1, 1};
   const auto split = make_cache_policy("lru", "measured");

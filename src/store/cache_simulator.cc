@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "store/task_profile.h"
 
 namespace sluice {
 namespace {
@@ -67,6 +68,13 @@ CacheSimulator::CacheSimulator(std::vector<uint32_t> groups, size_t n_slots,
       where_(groups_.size(), kNowhere) {
   SLUICE_CHECK(n_slots > 0);
   policy_->reset(CacheGeometry(n_slots, groups_));
+}
+
+void CacheSimulator::warm(std::span<const float> rates) {
+  SLUICE_CHECK(n_taken_ == 0 && rates.size() == where_.size());
+  policy_->seed(rates);
+  const std::vector<UnitId> units = hottest_units(rates, slots_.size());
+  for (size_t i = units.size(); i-- > 0;) policy_->on_prefetch(move_in(units[i]), units[i]);
 }
 
 uint64_t CacheSimulator::acquire(std::span<const UnitId> units) {
@@ -132,10 +140,12 @@ size_t CacheSimulator::choose_slot() {
   return policy_->victim([this](size_t slot) { return !slots_[slot].is_kept; });
 }
 
-CacheCounts simulate_cache(const RoutingTrace& trace, size_t n_slots, std::unique_ptr<CachePolicy> policy) {
+CacheCounts simulate_cache(const RoutingTrace& trace, size_t n_slots, std::unique_ptr<CachePolicy> policy,
+                           std::span<const float> rates) {
   std::vector<uint32_t> groups;
   for (const uint32_t group : trace.shape.groups) groups.insert(groups.end(), trace.shape.n_units, group);
   CacheSimulator simulator(std::move(groups), n_slots, std::move(policy));
+  if (!rates.empty()) simulator.warm(rates);
   CacheCounts counts;
   counts.misses_of.reserve(trace.passes.size() * trace.shape.groups.size());
   for_each_lease(trace, [&](size_t, size_t, std::span<const UnitId> units) {
@@ -146,8 +156,10 @@ CacheCounts simulate_cache(const RoutingTrace& trace, size_t n_slots, std::uniqu
   return counts;
 }
 
-CacheCounts simulate_best(const RoutingTrace& trace, size_t n_slots) {
-  std::vector<uint64_t> accesses;
+CacheCounts simulate_best(const RoutingTrace& trace, size_t n_slots, std::span<const float> rates) {
+  // What is warm was accessed before everything else, and is not counted.
+  const std::vector<UnitId> warm = hottest_units(rates, n_slots);
+  std::vector<uint64_t> accesses(warm.begin(), warm.end());
   std::vector<size_t> lease_of;  // of each access
   CacheCounts counts;
   for_each_lease(trace, [&](size_t, size_t, std::span<const UnitId> units) {
@@ -156,9 +168,10 @@ CacheCounts simulate_best(const RoutingTrace& trace, size_t n_slots) {
     counts.misses_of.push_back(0);
   });
   const std::vector<uint8_t> hits = best_hits(accesses, n_slots);
-  for (size_t i = 0; i < accesses.size(); ++i) {
-    ++(hits[i] ? counts.hits : counts.misses);
-    if (!hits[i]) ++counts.misses_of[lease_of[i]];
+  for (size_t i = 0; i < lease_of.size(); ++i) {
+    const bool is_hit = hits[warm.size() + i] != 0;
+    ++(is_hit ? counts.hits : counts.misses);
+    if (!is_hit) ++counts.misses_of[lease_of[i]];
   }
   return counts;
 }

@@ -20,6 +20,9 @@ class CacheSimulator {
   // `groups`: of the units, as in CacheGeometry. n_slots > 0.
   CacheSimulator(std::vector<uint32_t> groups, size_t n_slots, std::unique_ptr<CachePolicy> policy);
 
+  // As WeightStore with StoreOptions::unit_rates, [n_units]: before the first acquire().
+  void warm(std::span<const float> rates);
+
   // One lease of distinct units, released before the next. Returns how many of them missed.
   uint64_t acquire(std::span<const UnitId> units);
 
@@ -63,12 +66,14 @@ struct CacheCounts {
   }
 };
 
-// From an empty cache. n_slots > 0.
-CacheCounts simulate_cache(const RoutingTrace& trace, size_t n_slots, std::unique_ptr<CachePolicy> policy);
+// From an empty cache, or from one that a profile has warmed: `rates` are [n_groups, n_units of each] of the
+// trace (TaskProfile::rates()), or empty. n_slots > 0.
+CacheCounts simulate_cache(const RoutingTrace& trace, size_t n_slots, std::unique_ptr<CachePolicy> policy,
+                           std::span<const float> rates = {});
 
 // The least that any eviction could miss, which knows the future (Belady's rule) and need not keep what it
-// reads. From an empty cache.
-CacheCounts simulate_best(const RoutingTrace& trace, size_t n_slots);
+// reads. From the same cache.
+CacheCounts simulate_best(const RoutingTrace& trace, size_t n_slots, std::span<const float> rates = {});
 
 // The same for accesses to anything, the first fill for free.
 uint64_t best_possible_misses(std::span<const uint64_t> accesses, size_t n_slots);

@@ -40,6 +40,7 @@ class SlotCache {
   void cancel_prefetches(const std::function<bool(UnitId)>& is_wanted);
 
   void expect(std::span<const Expectation> expected) { policy_->expect(expected); }
+  void seed(std::span<const float> rates) { policy_->seed(rates); }
 
   void on_ended(Transfer& transfer);  // its read
 

@@ -373,6 +373,55 @@ TEST_P(StoreTest, LoadingCanBeCancelledAndResumed) {
   EXPECT_TRUE(ok);
 }
 
+// Also after loads that failed in the middle.
+TEST_P(StoreTest, BeginsWithWhatFormerRunsUsedMost) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  std::vector<float> rates(model.units.size(), 0);
+  for (size_t e = 0; e < model.experts.size(); ++e)  // the later the hotter
+    rates[model.experts[e]] = static_cast<float>(e) / static_cast<float>(model.experts.size());
+  for (const std::string_view policy : cache_policy_names()) {
+    MemoryBudget budget(UINT64_MAX);
+    StoreOptions o = options((needs.one_token + needs.all) / 2);
+    make_faulty(o);
+    o.policy = policy;
+    o.unit_rates = rates;
+    WeightStore store(model.paths, model.units, o, budget);
+    faults_->fail = 300;
+    int n_failed = 0;
+    for (bool done = false; !done;) {
+      try {
+        store.load();
+        done = true;
+      } catch (const Error&) {
+        ASSERT_LT(++n_failed, 1000);
+      }
+    }
+    faults_->fail = 0;
+    const size_t n_slots = store.stats().cache_slots;
+    ASSERT_GT(n_slots, 4U);
+    ASSERT_LT(n_slots, model.experts.size());
+    EXPECT_EQ(store.stats().warm_units, n_slots);
+    EXPECT_GT(store.stats().warm_bytes, n_slots * 12'300);
+    const size_t coldest = model.experts.size() - n_slots;  // of those that are there
+    for (size_t e = 0; e < model.experts.size(); ++e)
+      EXPECT_EQ(store.holds(model.experts[e]), e >= coldest) << policy << ", expert " << e;
+    const auto use = [&](UnitId unit) {
+      const UnitRange range = {unit};
+      Lease lease = store.acquire({&range, 1});
+      lease.wait(0);
+      EXPECT_TRUE(range_is_right(model, lease, 0, range));
+    };
+    for (size_t e = coldest; e < model.experts.size(); ++e) use(model.experts[e]);
+    EXPECT_EQ(store.stats().misses, 0U);
+    EXPECT_EQ(store.stats().hits, n_slots);
+    EXPECT_EQ(store.stats().bytes_read, 0U);
+    use(model.experts[0]);
+    EXPECT_EQ(store.stats().misses, 1U);
+    EXPECT_EQ(store.stats().evictions, 1U);
+  }
+}
+
 TEST_P(StoreTest, CountsTheHitsOfASimulation) {
   faults_->max_delay_us = 30;
   const SmallModel model;

@@ -1,7 +1,6 @@
 #include "store/trace.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "encoding/half.h"
 #include "platform/file.h"
+#include "store/byte_cursor.h"
 
 namespace sluice {
 namespace {
@@ -24,39 +24,7 @@ constexpr uint64_t kMaxPasses = uint64_t{1} << 28;
 constexpr uint64_t kMaxFile = uint64_t{8} << 30;
 constexpr uint32_t kPromptBit = uint32_t{1} << 31;
 
-static_assert(std::endian::native == std::endian::little, "trace files are little-endian");
-
-// Whole values in order, each checked against what is left.
-class Cursor {
- public:
-  Cursor(std::span<const std::byte> bytes, const std::string& where) : bytes_(bytes), where_(where) {}
-
-  template <typename T>
-  T take() {
-    T value;
-    std::memcpy(&value, take_bytes(sizeof(T)).data(), sizeof(T));
-    return value;
-  }
-  std::span<const std::byte> take_bytes(uint64_t n) {
-    if (n > left()) refuse("is cut short");
-    const auto taken = bytes_.subspan(at_, n);
-    at_ += n;
-    return taken;
-  }
-  uint64_t left() const { return bytes_.size() - at_; }
-
-  [[noreturn]] void refuse(const std::string& what) const {
-    throw_error(ErrorKind::kCorrupt, "%s, a routing trace, %s (byte %zu): record it again", where_.c_str(),
-                what.c_str(), at_);
-  }
-
- private:
-  std::span<const std::byte> bytes_;
-  const std::string& where_;
-  size_t at_ = 0;
-};
-
-TraceShape take_shape(Cursor& in) {
+TraceShape take_shape(ByteCursor& in) {
   TraceShape shape;
   const auto name_bytes = in.take<uint32_t>();
   const auto n_groups = in.take<uint32_t>();
@@ -74,20 +42,13 @@ TraceShape take_shape(Cursor& in) {
       shape.fixed_bytes > (uint64_t{1} << 50)) {
     in.refuse("has a shape that no model has");
   }
-  const auto name = in.take_bytes(name_bytes);
-  shape.model.assign(reinterpret_cast<const char*>(name.data()), name.size());
+  shape.model = in.take_text(name_bytes);
   for (uint32_t i = 0; i < n_groups; ++i) {
     shape.groups.push_back(in.take<uint32_t>());
     if (shape.groups.back() >= kMaxGroups || (i > 0 && shape.groups[i] <= shape.groups[i - 1]))
       in.refuse("has layers out of order");
   }
   return shape;
-}
-
-template <typename T>
-void append(std::vector<std::byte>& to, const T& value) {
-  const auto* const bytes = reinterpret_cast<const std::byte*>(&value);
-  to.insert(to.end(), bytes, bytes + sizeof(T));
 }
 
 }  // namespace
@@ -139,23 +100,23 @@ void TraceRecorder::end_pass(bool is_prompt) {
 void write_trace(const std::string& path, const RoutingTrace& trace) {
   const TraceShape& shape = trace.shape;
   std::vector<std::byte> header;
-  for (const char c : kMagic) append(header, c);
-  append(header, kVersion);
+  for (const char c : kMagic) append_bytes(header, c);
+  append_bytes(header, kVersion);
   const std::string name = shape.model.substr(0, kMaxName);
-  append(header, static_cast<uint32_t>(name.size()));
-  append(header, static_cast<uint32_t>(shape.groups.size()));
-  append(header, shape.n_units);
-  append(header, shape.n_chosen);
-  append(header, shape.unit_bytes);
-  append(header, shape.fixed_bytes);
-  append(header, shape.token_seconds);
-  append(header, shape.unit_seconds);
-  append(header, shape.disk_bytes_s);
-  for (const char c : name) append(header, c);
-  for (const uint32_t group : shape.groups) append(header, group);
-  append(header, static_cast<uint64_t>(trace.passes.size()));
+  append_bytes(header, static_cast<uint32_t>(name.size()));
+  append_bytes(header, static_cast<uint32_t>(shape.groups.size()));
+  append_bytes(header, shape.n_units);
+  append_bytes(header, shape.n_chosen);
+  append_bytes(header, shape.unit_bytes);
+  append_bytes(header, shape.fixed_bytes);
+  append_bytes(header, shape.token_seconds);
+  append_bytes(header, shape.unit_seconds);
+  append_bytes(header, shape.disk_bytes_s);
+  for (const char c : name) append_bytes(header, c);
+  for (const uint32_t group : shape.groups) append_bytes(header, group);
+  append_bytes(header, static_cast<uint64_t>(trace.passes.size()));
   for (const TracePass& pass : trace.passes)
-    append(header, pass.n_tokens | (pass.is_prompt ? kPromptBit : 0));
+    append_bytes(header, pass.n_tokens | (pass.is_prompt ? kPromptBit : 0));
 
   FileWriter out(path);
   out.write(header);
@@ -170,7 +131,7 @@ void write_trace(const std::string& path, const RoutingTrace& trace) {
 }
 
 RoutingTrace parse_trace(std::span<const std::byte> bytes, const std::string& where) {
-  Cursor in(bytes, where);
+  ByteCursor in(bytes, where, "a routing trace", "record it again");
   if (bytes.size() < sizeof(kMagic) || std::memcmp(bytes.data(), kMagic, sizeof(kMagic)) != 0)
     throw_error(ErrorKind::kCorrupt, "%s is no routing trace: record one with sluice trace", where.c_str());
   in.take_bytes(sizeof(kMagic));

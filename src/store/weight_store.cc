@@ -23,6 +23,7 @@
 #include "store/setup.h"
 #include "store/slot_cache.h"
 #include "store/stream_ring.h"
+#include "store/task_profile.h"
 #include "store/transfer.h"
 
 namespace sluice {
@@ -134,7 +135,9 @@ struct WeightStore::Impl {
   StreamRing stream;
   RowRing rows;
 
+  std::vector<float> rates;  // of former runs, or empty
   uint64_t load_bytes_read = 0, load_reads = 0;
+  uint64_t warm_units = 0, warm_bytes = 0;
   uint64_t pinned_hits = 0;  // of cached units, where the whole cache is pinned
   uint64_t stall_ns = 0;
   Timeline* timeline = nullptr;
@@ -177,6 +180,9 @@ struct WeightStore::Impl {
     timeline = options.timeline;
     reads.note_in(timeline);
     lock_memory();
+    rates = options.unit_rates;
+    SLUICE_CHECK(rates.empty() || rates.size() == units.size());
+    if (!rates.empty()) slots.seed(rates);
     std::byte* pinned = pinned_arena.data();
     std::byte* cached = cache_arena.data();
     for (size_t u = 0; u < units.size(); ++u) {
@@ -511,14 +517,37 @@ struct WeightStore::Impl {
 
   bool has_whole_cache_in_slots() const { return setup.plan.cache_is_whole && setup.plan.n_slots > 0; }
 
+  // Slots for the units that former runs used most, the hottest last, as if it had been used last. [n_units],
+  // nullptr for the others.
+  std::vector<Transfer*> fill_warm_slots() {
+    std::vector<Transfer*> warm(units.size(), nullptr);
+    if (setup.plan.n_slots == 0 || has_whole_cache_in_slots()) return warm;
+    const std::vector<UnitId> hottest = hottest_units(rates, setup.plan.n_slots);
+    for (size_t i = hottest.size(); i-- > 0;) {
+      const UnitId u = hottest[i];
+      SLUICE_CHECK(units[u].kind == UnitKind::kCached, "unit %u", u);
+      if (!slots.holds(u)) warm[u] = &slots.fill(u, layouts[u]);
+    }
+    return warm;
+  }
+
+  void count_warm() {
+    for (UnitId u = 0; u < units.size(); ++u) {
+      if (units[u].kind != UnitKind::kCached || !slots.holds(u)) continue;
+      ++warm_units;
+      warm_bytes += layouts[u].room;
+    }
+  }
+
   void load(const std::function<void(uint64_t, uint64_t)>& progress) {
     if (is_loaded) return;
     std::vector<UnitId> order;  // as on disk
     uint64_t total = 0;
+    std::vector<Transfer*> warm = fill_warm_slots();
     for (size_t u = 0; u < units.size(); ++u) {
       const bool goes_to_slot = has_whole_cache_in_slots() && units[u].kind == UnitKind::kCached;
-      if (goes_to_slot ? slots.holds(static_cast<UnitId>(u))
-                       : pinned_room[u] == nullptr || base[u] != nullptr)
+      if (warm[u] == nullptr && (goes_to_slot ? slots.holds(static_cast<UnitId>(u))
+                                              : pinned_room[u] == nullptr || base[u] != nullptr))
         continue;
       order.push_back(static_cast<UnitId>(u));
       total += layouts[u].room;
@@ -541,6 +570,9 @@ struct WeightStore::Impl {
           pool.give_back(transfer);
         }
       }
+      for (Transfer* transfer : warm) {
+        if (transfer != nullptr) slots.take_back(*transfer);
+      }
     };
     try {
       uint64_t done = 0;
@@ -548,7 +580,9 @@ struct WeightStore::Impl {
       for (size_t next = 0; next < order.size() || !loading.empty();) {
         while (next < order.size() && reads.n_reading() < 2 * depth) {
           const UnitId u = order[next++];
-          if (pinned_room[u] == nullptr) {
+          if (warm[u] != nullptr) {
+            loading.push_back(std::exchange(warm[u], nullptr));
+          } else if (pinned_room[u] == nullptr) {
             loading.push_back(&slots.fill(u, layouts[u]));
           } else {
             loading.push_back(pool.take(u, Transfer::Place::kPinned, &layouts[u]));
@@ -572,6 +606,8 @@ struct WeightStore::Impl {
       throw;
     }
     is_loaded = true;
+    if (!rates.empty() && !has_whole_cache_in_slots()) count_warm();
+    rates = {};
     if (has_whole_cache_in_slots()) slots.set_whole();
     load_bytes_read = reads.bytes_read();
     load_reads = reads.reads();
@@ -720,6 +756,8 @@ StoreStats WeightStore::stats() const {
   stats.hits = store.pinned_hits + store.slots.hits();
   stats.misses = store.slots.misses();
   stats.evictions = store.slots.evictions();
+  stats.warm_units = store.warm_units;
+  stats.warm_bytes = store.warm_bytes;
   stats.wasted_bytes = store.slots.wasted_bytes() + store.stream.wasted_bytes();
   stats.prefetched_bytes = store.slots.prefetched_bytes();
   stats.useful_prefetched_bytes = store.slots.useful_prefetched_bytes();

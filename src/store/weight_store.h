@@ -68,8 +68,10 @@ struct StoreStats {
   uint64_t hits = 0;             // cached units found in a slot at acquire
   uint64_t misses = 0;           // cached units that had to be read
   uint64_t evictions = 0;
-  uint64_t wasted_bytes = 0;             // read ahead or prefetched and dropped unused
-  uint64_t prefetched_bytes = 0;         // asked for by prefetch()
+  uint64_t warm_units = 0;        // cached units that load() has put into slots by StoreOptions::unit_rates
+  uint64_t warm_bytes = 0;        // of them
+  uint64_t wasted_bytes = 0;      // read ahead or prefetched and dropped unused
+  uint64_t prefetched_bytes = 0;  // asked for by prefetch()
   uint64_t useful_prefetched_bytes = 0;  // of units that were then leased
   uint64_t stall_ns = 0;                 // the caller waited in a lease
   uint64_t pinned_bytes = 0;             // gauges from here on
@@ -124,6 +126,10 @@ struct StoreOptions {
   size_t queue_depth = 16;             // reads of 1 MiB in flight, or up to 8 times as many smaller ones
   std::string policy = "forward";
   std::string split = "shared";
+  // [n_units], 0 for all but kCached ones, or empty: how often a token used each unit in former runs. load()
+  // fills the slots with the most used ones and the policy starts from these rates, which changes what is
+  // read when, never what is computed.
+  std::vector<float> unit_rates;
   uint64_t max_read_bytes_per_s = 0;  // while loading too; 0: as fast as the drive can
   double max_drive_celsius = 75;      // above it reads slow down, where the system shows it
   std::vector<std::string> mirrors;   // directories with copies of the files, best on other drives
@@ -161,8 +167,8 @@ class WeightStore {
   WeightStore(const WeightStore&) = delete;
   WeightStore& operator=(const WeightStore&) = delete;
 
-  // Reads what is pinned (and the whole cache if every cached unit fits). `progress(done, total)` in bytes,
-  // from the caller's thread; it may throw to cancel.
+  // Reads what is pinned (and the whole cache if every cached unit fits, or what unit_rates names).
+  // `progress(done, total)` in bytes, from the caller's thread; it may throw to cancel.
   void load(const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
   // Asks for ranges: decides evictions now, starts reads, returns at once. Ranges of kCached units must be

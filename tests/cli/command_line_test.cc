@@ -39,7 +39,7 @@ TEST(CommandLine, HelpTeachesAndVersionsTell) {
   EXPECT_EQ(help.code, 0);
   for (const char* verb :
        {"run", "chat", "inspect", "tokenize", "detokenize", "template", "logits", "perplexity", "bench",
-        "trace", "simulate", "plan", "browse", "doctor", "version"}) {
+        "trace", "simulate", "profile", "plan", "browse", "doctor", "version"}) {
     EXPECT_NE(help.out.find(std::string("  ") + verb + " "), std::string::npos) << verb;
     const Outcome own = sluice({verb, "--help"});
     EXPECT_EQ(own.code, 0) << verb;

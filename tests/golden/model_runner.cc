@@ -15,6 +15,7 @@ ModelRunner::ModelRunner(const std::string& path, const RunOptions& options)
   model_ = std::make_unique<Model>(Checkpoint::open(path), model_options);
   const StoreNeeds needs = model_->needs().weights;
   const auto share = static_cast<uint64_t>(static_cast<double>(needs.all) * options.weights);
+  if (!options.expert_rates.empty()) model_->set_expert_rates(options.expert_rates);
   model_->load(std::max(share, needs.minimum), budget_);
 }
 

@@ -20,6 +20,7 @@ struct RunOptions {
   std::string isa;
   StoreOptions store;
   std::string prefetch = "off";
+  std::vector<float> expert_rates;  // Model::set_expert_rates(); empty: none
 };
 
 // One loaded model and what it stands on.

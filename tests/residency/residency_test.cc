@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <random>
 #include <thread>
 
 #include "tests/faulty_reader.h"
@@ -130,6 +131,24 @@ TEST_P(Residency, EveryPredictor) {
     } else if (mode == "router" && stats.misses > 0) {  // what others put first may well be in memory
       EXPECT_GT(stats.prefetched_bytes, 0u) << prefetch;
     }
+  }
+}
+
+// What former runs used is there first, right or wrong.
+TEST_P(Residency, BegunWithAnyExperts) {
+  std::mt19937 random(3);
+  for (const double weights : {0.0, 0.3, 0.6, 1.0}) {
+    RunOptions options = standard();
+    options.weights = weights;
+    options.chunk = 7;
+    const ModelSpec spec = ModelRunner(path_, options).spec();
+    if (!spec.is_moe()) return;
+    options.expert_rates.resize(static_cast<size_t>(spec.n_layers * spec.n_experts));
+    for (float& rate : options.expert_rates) rate = static_cast<float>(random() % 1000) / 1000;
+    ModelRunner runner(path_, options);
+    const StoreStats stats = runner.model().store_stats();
+    EXPECT_EQ(stats.warm_units, stats.cache_slots);
+    EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << "weights " << weights;
   }
 }
 

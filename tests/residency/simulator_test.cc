@@ -23,11 +23,13 @@ struct Counted {
 };
 
 // Two prompts and what follows them.
-Counted run(const std::string& path, double weights, const std::string& policy, const std::string& split) {
+Counted run(const std::string& path, double weights, const std::string& policy, const std::string& split,
+            const std::vector<float>& rates = {}) {
   RunOptions options{.kv = KvType::kF16, .f32_activations = false, .chunk = 16};
   options.weights = weights;
   options.store.policy = policy;
   options.store.split = split;
+  options.expert_rates = rates;
   ModelRunner runner(path, options);
   Model& model = runner.model();
   TraceRecorder recorder({.model = path,
@@ -77,6 +79,29 @@ TEST(Simulator, CountsWhatTheEngineCounts) {
   EXPECT_LT(slots.front(), 4U);
   EXPECT_GT(slots.back(), 32U);
   EXPECT_EQ(slots.size(), 5U);
+}
+
+// The same where a profile fills the slots and seeds the policy.
+TEST(Simulator, CountsWhatAnEngineCountsThatBeginsWarm) {
+  const ForgedModels forged;
+  const std::string path = forged.get("moe-tiny", "q4_0");
+  std::vector<float> rates(4 * 16, 0);
+  for (size_t i = 5; i < rates.size(); ++i) rates[i] = static_cast<float>(i * 37 % 64) / 64;
+  for (const double weights : {0.0, 0.6, 0.85}) {
+    for (const std::string_view name : cache_policy_names()) {
+      for (const std::string_view split_name : cache_split_names()) {
+        const std::string policy(name), split(split_name);
+        const Counted counted = run(path, weights, policy, split, rates);
+        const size_t n_slots = counted.stats.cache_slots;
+        EXPECT_EQ(counted.stats.warm_units, std::min<size_t>(n_slots, 58)) << weights;  // 58 rates are not 0
+        const CacheCounts simulated =
+            simulate_cache(counted.trace, n_slots, make_cache_policy(policy, split), rates);
+        EXPECT_EQ(simulated.hits, counted.stats.hits) << policy << ", " << split << ", " << weights;
+        EXPECT_EQ(simulated.misses, counted.stats.misses) << policy << ", " << split << ", " << weights;
+        EXPECT_GE(simulated.misses, simulate_best(counted.trace, n_slots, rates).misses);
+      }
+    }
+  }
 }
 
 }  // namespace

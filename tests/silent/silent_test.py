@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Not one byte is written to disk while generating: /proc/PID/io after 1000 tokens of streamed models into a pipe.
 
+A run that teaches a task's profile writes that one small file, after the last token.
+
 Usage: silent_test.py SLUICE
 
 Exit status 77 where the kernel does not count what a process writes.
@@ -49,6 +51,26 @@ def main():
                     problems.append(f"{shape}, {io}: it did not stream 1000 tokens")
                 if written != 0:
                     problems.append(f"{shape}, {io}: {written} bytes were written to disk")
+        # The text is a pipe's worth and arrives as it is made: nothing is written before its end.
+        model = f"{folder}/moe-tiny.gguf"
+        run = subprocess.Popen([sluice, "run", model, "--raw", "a b c", "--weights", "min", "--ctx", "1100", "-n", "1000",
+                                "--ignore-eos", "--task", "silent"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "XDG_STATE_HOME": f"{folder}/state"})
+        profiles = pathlib.Path(f"{folder}/state/sluice/profiles")
+        n_read = 0
+        while piece := run.stdout.read1(65536):
+            n_read += len(piece)
+            if not piece.endswith(b"\n") and (counters(run.pid)["write_bytes"] != 0 or profiles.exists()):
+                problems.append(f"--task: something was written after {n_read} bytes of text")
+        os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)
+        written = counters(run.pid)["write_bytes"]
+        errors = run.communicate()[1].decode()
+        sizes = [file.stat().st_size for file in profiles.iterdir()] if profiles.exists() else []
+        print(f"--task: {n_read} bytes of text, profiles of {sizes} bytes, {written} written")
+        if run.returncode != 0 or n_read < 1000 or len(sizes) != 1:
+            problems.append(f"--task: exit status {run.returncode}, profiles of {sizes} bytes: {errors}")
+        elif written > 64 << 10:  # whole pages of the file, and of its directories
+            problems.append(f"--task: {written} bytes were written for a profile of {sizes[0]}")
     print("\n".join(problems))
     return 1 if problems else 0
 

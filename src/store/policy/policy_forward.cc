@@ -19,6 +19,7 @@ namespace {
 
 constexpr float kShort = 8, kLong = 128;  // passes
 constexpr float kShareOfShort = 0.3F;
+constexpr float kSeed = 64;      // passes that what is known of former runs counts for
 constexpr float kPrior = 0.05F;  // uses in one pass that nobody has seen: keeps 1 / p finite
 
 class ForwardPolicy final : public CachePolicy {
@@ -32,6 +33,17 @@ class ForwardPolicy final : public CachePolicy {
     slot_unit_.assign(geometry.n_slots, 0);
     expected_.clear();
     time_ = 0;
+    seed_ = 0;
+  }
+
+  // The long average begins as if there had been kSeed passes at these rates; the short one is of this run
+  // alone, which may be of another kind.
+  void seed(std::span<const float> rates) override {
+    seed_ = all_long_ = uses_of_all(kSeed, kLong);
+    for (size_t unit = 0; unit < units_.size(); ++unit) {
+      units_[unit].uses_long = rates[unit] * seed_;
+      set_wait(units_[unit]);
+    }
   }
 
   void begin(uint32_t group) override {
@@ -39,8 +51,8 @@ class ForwardPolicy final : public CachePolicy {
     clock_.begin(group);
     if (clock_.pass() == before) return;
     const auto age = static_cast<float>(clock_.pass());
-    all_short_ = (1 - std::exp2(-age / kShort)) / (1 - std::exp2(-1 / kShort));
-    all_long_ = (1 - std::exp2(-age / kLong)) / (1 - std::exp2(-1 / kLong));
+    all_short_ = uses_of_all(age, kShort);
+    all_long_ = uses_of_all(age, kLong) + seed_ * std::exp2(-age / kLong);
   }
 
   void on_insert(size_t slot, UnitId unit) override {
@@ -86,6 +98,11 @@ class ForwardPolicy final : public CachePolicy {
     uint64_t expected_at = 0;
   };
 
+  // The average of a unit that each of so many passes used.
+  static float uses_of_all(float n_passes, float half_life) {
+    return (1 - std::exp2(-n_passes / half_life)) / (1 - std::exp2(-1 / half_life));
+  }
+
   void age(Unit& unit) const {
     if (unit.pass == clock_.pass()) return;
     const auto passes = static_cast<float>(clock_.pass() - unit.pass);
@@ -117,6 +134,7 @@ class ForwardPolicy final : public CachePolicy {
   std::vector<UnitId> slot_unit_;       // [n_slots]
   std::vector<UnitId> expected_;        // those with a probability
   float all_short_ = 1, all_long_ = 1;  // uses of a unit that is used in every pass
+  float seed_ = 0;                      // of which in passes before the first
   uint64_t time_ = 0;
 };
 

@@ -30,6 +30,12 @@ class LfuPolicy final : public CachePolicy {
     set_weight();
   }
 
+  // As if there had been passes at these rates for ever.
+  void seed(std::span<const float> rates) override {
+    const double all = 1 / (1 - std::exp2(-1 / kHalfLife));  // the count of a unit that every pass uses
+    for (size_t unit = 0; unit < count_.size(); ++unit) count_[unit] = all * static_cast<double>(rates[unit]);
+  }
+
   void begin(uint32_t group) override {
     const uint32_t before = clock_.pass();
     clock_.begin(group);

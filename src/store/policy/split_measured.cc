@@ -35,6 +35,8 @@ class MeasuredSplit final : public CachePolicy {
     divide_evenly(std::min(geometry.n_slots, n_units));
   }
 
+  void seed(std::span<const float> rates) override { inner_->seed(rates); }
+
   void begin(uint32_t group) override {
     inner_->begin(group);
     const uint32_t before = clock_.pass();
