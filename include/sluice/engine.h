@@ -79,6 +79,8 @@ struct EngineStats {
   uint64_t prefetched_bytes = 0, useful_prefetched_bytes = 0;
   uint64_t prefetch_passes_on = 0, prefetch_passes_off = 0;  // of "auto": decode passes with and without
   std::vector<PredictorStats> predictors;
+  // experts computed before their router had chosen; then chosen; bytes read from memory for the others
+  uint64_t speculated_experts = 0, confirmed_experts = 0, speculation_wasted_bytes = 0;
   double hit_rate() const {
     return hits + misses ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
   }

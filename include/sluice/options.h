@@ -35,6 +35,9 @@ struct EngineOptions {
   // as that saves time; or always what one predictor says: "router", "linear", "shadow",
   // "cooccurrence", "previous", "frequency"; "study" reads none and counts how often each would be right.
   std::string prefetch = "auto";
+  // Experts of a token in a layer that are computed beside the router, before it has chosen: the likeliest
+  // that are in memory, by the predictor of `prefetch` or else by the token before. At most so many; 0: none.
+  int64_t speculate_experts = 0;
   // The one thing here that changes results: "topk:T", "bias:B", "skip" leave out or replace experts. Empty:
   // exact.
   std::vector<std::string> lossy;

@@ -52,6 +52,9 @@ void Measured::add(Sample sample) {
   total.hits += sample.hits;
   total.misses += sample.misses;
   total.stall_seconds += sample.stall_seconds;
+  total.speculated += sample.speculated;
+  total.confirmed += sample.confirmed;
+  total.speculation_wasted_bytes += sample.speculation_wasted_bytes;
   total.trace = std::move(sample.trace);
   if (total.operators.empty()) {
     total.operators = std::move(sample.operators);
@@ -140,6 +143,9 @@ Sample Workload::run(const BenchTest& test, int64_t n_sequences) {
   sample.hits = after.hits - before.hits;
   sample.misses = after.misses - before.misses;
   sample.stall_seconds = after.stall_seconds - before.stall_seconds;
+  sample.speculated = after.speculated_experts - before.speculated_experts;
+  sample.confirmed = after.confirmed_experts - before.confirmed_experts;
+  sample.speculation_wasted_bytes = after.speculation_wasted_bytes - before.speculation_wasted_bytes;
   sample.operators = after.operators;
   for (size_t i = 0; i < sample.operators.size(); ++i) {
     sample.operators[i].calls -= before.operators[i].calls;

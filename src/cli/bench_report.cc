@@ -180,6 +180,12 @@ Json test_json(const BenchReport& report, const Measured& measured) {
   }
   json["stall_s_per_token"] = measured.per_token(measured.total.stall_seconds);
   json["cache"] = {{"hits", measured.total.hits}, {"misses", measured.total.misses}};
+  const auto per_step = [&](uint64_t n) {
+    return static_cast<double>(n) / static_cast<double>(std::max<uint64_t>(measured.total.n_steps, 1));
+  };
+  json["speculation"] = {{"experts_per_step", per_step(measured.total.speculated)},
+                         {"confirmed_per_step", per_step(measured.total.confirmed)},
+                         {"wasted_bytes_per_step", per_step(measured.total.speculation_wasted_bytes)}};
   json["limit"] = {{"ssd_s", test.limit.disk_s},
                    {"memory_s", test.limit.memory_s},
                    {"compute_s", test.limit.compute_s},

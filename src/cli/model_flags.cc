@@ -176,6 +176,12 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
                   .description(""))
       ->capture_default_str()
       ->group(memory);
+  app.add_option("--speculate-experts", options.speculate_experts,
+                 "compute a token's N likeliest experts, where they are in memory, beside the router and use "
+                 "those that it confirms; 0 (default): none")
+      ->type_name("N")
+      ->check(CLI::Range(0, 256).description(""))
+      ->group(memory);
   app.add_option("--lossy", options.lossy,
                  "give up exactness: topk:T leaves out experts that weigh less than T of a token's first, "
                  "bias:B prefers experts in memory by B of the logits' range, skip leaves out those on disk; "

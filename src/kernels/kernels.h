@@ -76,6 +76,7 @@ struct MatmulTask {
   std::span<const int32_t> input_rows;  // which rows of the input, in this order; empty: all
   float* output = nullptr;              // [n_inputs, rows], rows of it output_stride floats apart
   int64_t output_stride = 0;
+  bool f32_activations = false;  // of this product, also where Compute's is false
 };
 
 // All products in one parallel region, rows handed out in small blocks.

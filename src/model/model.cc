@@ -89,7 +89,8 @@ int64_t Model::weights_per_token() const {
 uint64_t Model::scratch_bytes(int64_t max_batch_tokens, int64_t max_logit_rows) const {
   const ModelSpec& spec = impl_->bound.spec;
   return ActivationBuffers::bytes(spec, max_batch_tokens) + logit_bytes(spec, max_logit_rows) +
-         Prefetcher::bytes(spec, impl_->options.prefetch);
+         Prefetcher::bytes(spec, impl_->options.prefetch) +
+         Speculation::bytes(spec, impl_->options.speculate_experts);
 }
 
 std::vector<EncodingShare> Model::encodings() const {
@@ -164,8 +165,9 @@ void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
   StoreOptions options = m.options.store;
   options.weight_bytes = weight_bytes;
   auto store = std::make_unique<WeightStore>(m.bound.files, m.bound.units, options, budget);
-  auto decoder = std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget,
-                                           m.options.max_batch_tokens, m.options.prefetch);
+  auto decoder =
+      std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget, m.options.max_batch_tokens,
+                                m.options.prefetch, m.options.speculate_experts);
   decoder->set_timeline(m.options.store.timeline);
   store->load(progress);
   m.store = std::move(store);
@@ -210,6 +212,9 @@ void Model::set_route_observer(RouteObserver observer) { impl_->observer = std::
 Profile Model::profile() const { return impl_->decoder ? impl_->decoder->profile() : Profile(); }
 PrefetchReport Model::prefetch_report() const {
   return impl_->decoder ? impl_->decoder->prefetch_report() : PrefetchReport();
+}
+SpeculationCounts Model::speculation() const {
+  return impl_->decoder ? impl_->decoder->speculation() : SpeculationCounts();
 }
 StoreStats Model::store_stats() const { return impl_->store ? impl_->store->stats() : StoreStats{}; }
 std::string Model::describe_io() const { return impl_->store ? impl_->store->describe_io() : std::string(); }

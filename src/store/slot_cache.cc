@@ -66,6 +66,13 @@ Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
   return transfer;
 }
 
+Transfer& SlotCache::hold(UnitId unit) {
+  Transfer& transfer = *holder_[unit];
+  if (transfer.refs == 0 && transfer.n_kept == 0) count_busy(transfer, 1);
+  ++transfer.refs;
+  return transfer;
+}
+
 bool SlotCache::prefetch(UnitId unit, const Layout& layout) {
   if (n_busy_ == n_usable_) return false;
   Transfer& transfer = move_in(unit, layout);

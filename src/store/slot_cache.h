@@ -33,6 +33,12 @@ class SlotCache {
   Transfer& lease(UnitId unit, const Layout& layout);
   void release(Transfer& transfer);
 
+  // Leases a unit that has_arrived() beside all books: no access, neither counted nor told to the policy.
+  bool has_arrived(UnitId unit) const {
+    return holds(unit) && holder_[unit]->state == Transfer::State::kArrived;
+  }
+  Transfer& hold(UnitId unit);
+
   // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none.
   bool prefetch(UnitId unit, const Layout& layout);
   // Calls off those of them that nobody has asked for since, that have not been begun, and that are not

@@ -660,6 +660,53 @@ TEST(WeightStore, DeliversHitsBeforeMisses) {
   EXPECT_EQ(lease.wait_any(), std::nullopt);
 }
 
+// What is held is in nobody's way afterwards, and was never an access.
+TEST(WeightStore, HoldsWhatIsThereAndCountsNothing) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  MemoryBudget budget(UINT64_MAX);
+  StoreOptions options = with_bytes(needs.one_token);
+  options.policy = "lru";
+  WeightStore store(model.paths, model.units, options, budget);
+  store.load();
+  const auto use_the_others = [&] {
+    for (size_t i = 2; i < model.experts.size(); ++i) {
+      const UnitRange range = {model.experts[i]};
+      Lease lease = store.acquire({&range, 1});
+      lease.wait(0);
+    }
+  };
+  const std::vector<UnitRange> two = {{model.experts[0]}, {model.experts[1]}};
+  { store.acquire(two).wait(1); }
+  { store.acquire(two).wait(0); }
+  const StoreStats before = store.stats();
+  std::vector<UnitRange> ranges = {two[0], {model.experts.back()}, two[1]};
+  Lease held = store.hold(ranges);
+  ASSERT_EQ(ranges.size(), 2u);
+  ASSERT_EQ(held.size(), 2u);
+  EXPECT_EQ(store.stats().hits, before.hits);
+  EXPECT_EQ(store.stats().misses, before.misses);
+  use_the_others();
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(ranges[i].unit, two[i].unit);
+    EXPECT_TRUE(store.holds(two[i].unit));
+    EXPECT_TRUE(range_is_right(model, held, i, two[i]));
+  }
+  held = Lease();
+  use_the_others();
+  EXPECT_FALSE(store.holds(two[0].unit));
+  EXPECT_FALSE(store.holds(two[1].unit));
+
+  WeightStore whole(model.paths, model.units, with_bytes(needs.all), budget);
+  whole.load();
+  ranges = {two[0], {model.experts.back()}};
+  held = whole.hold(ranges);
+  ASSERT_EQ(ranges.size(), 2u);
+  EXPECT_TRUE(range_is_right(model, held, 1, ranges[1]));
+  EXPECT_EQ(whole.stats().hits, 0u);
+  held = Lease();
+}
+
 TEST(WeightStore, PrefetchTurnsMissesIntoHits) {
   const SmallModel model;
   const StoreNeeds needs = store_needs(model.units, 3);

@@ -413,6 +413,22 @@ struct WeightStore::Impl {
     if (has_streamed) stream.catch_up();
   }
 
+  void hold_arrived(std::vector<UnitRange>& ranges, Lease::State& state) {
+    std::erase_if(ranges, [this](const UnitRange& range) {
+      SLUICE_DCHECK(range.unit < units.size() && units[range.unit].kind == UnitKind::kCached);
+      return base[range.unit] == nullptr && !slots.has_arrived(range.unit);
+    });
+    state.items.resize(ranges.size());
+    for (size_t i = 0; i < ranges.size(); ++i) {
+      LeaseItem& item = state.items[i];
+      item = {.lease = &state, .index = static_cast<uint32_t>(i), .unit = ranges[i].unit};
+      item.row_end = units[item.unit].rows;
+      item.base = base[item.unit];
+      if (item.base == nullptr) item.transfer = &slots.hold(item.unit);
+      arrive(item);
+    }
+  }
+
   void keep_hits(const Lease::State& state) {
     const auto is_cached = [this](const LeaseItem& item) {
       return item.base == nullptr && units[item.unit].kind == UnitKind::kCached;
@@ -582,6 +598,7 @@ struct WeightStore::Impl {
 };
 
 Lease::Lease(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Lease::Lease() noexcept = default;
 Lease::Lease(Lease&& other) noexcept = default;
 
 Lease& Lease::operator=(Lease&& other) noexcept {
@@ -665,6 +682,14 @@ Lease WeightStore::acquire(std::span<const UnitRange> ranges) {
   const std::lock_guard lock(impl_->books);
   lease.state_ = impl_->take_state();
   impl_->acquire(ranges, *lease.state_);
+  return lease;
+}
+
+Lease WeightStore::hold(std::vector<UnitRange>& ranges) {
+  Lease lease;
+  const std::lock_guard lock(impl_->books);
+  lease.state_ = impl_->take_state();
+  impl_->hold_arrived(ranges, *lease.state_);
   return lease;
 }
 

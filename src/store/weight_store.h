@@ -84,7 +84,7 @@ struct StoreStats {
 // must not outlive the store. Destroying it releases what is left.
 class Lease {
  public:
-  Lease() = default;
+  Lease() noexcept;
   Lease(Lease&& other) noexcept;
   Lease& operator=(Lease&& other) noexcept;
   ~Lease();
@@ -169,6 +169,10 @@ class WeightStore {
   // whole. At most one lease with unreleased kStreamed or kCached units that are not resident is open at a
   // time.
   Lease acquire(std::span<const UnitRange> ranges);
+
+  // Holds those of these whole kCached units that are in memory now, and shortens `ranges` to them. No
+  // demand: nothing is read, evicted or counted, and the policy is not told.
+  Lease hold(std::vector<UnitRange>& ranges);
 
   // Advice that these kCached units are wanted soon; never blocks, never fails, evicts nothing that is
   // leased. Returns how many of them, from the first, it has seen to: fewer than all if the disk has demands

@@ -20,6 +20,7 @@ struct RunOptions {
   std::string isa;
   StoreOptions store;
   std::string prefetch = "off";
+  int64_t speculate_experts = 0;
 };
 
 // One loaded model and what it stands on.

@@ -133,6 +133,42 @@ TEST_P(Residency, EveryPredictor) {
   }
 }
 
+// Experts computed before their router has chosen: the same bits, and the cache counts what it counts
+// without.
+TEST_P(Residency, EverySpeculation) {
+  for (const double weights : {1.0, 0.5}) {
+    RunOptions options = standard();
+    options.weights = weights;
+    options.chunk = 1;
+    ModelRunner plain(path_, options);
+    ASSERT_TRUE(same_bits(plain.all_logits(tokens_), reference_));
+    const StoreStats counted = plain.model().store_stats();
+    EXPECT_EQ(plain.model().speculation().experts, 0u);
+    for (const char* prefetch :
+         {"off", "auto", "study", "router", "linear", "shadow", "cooccurrence", "previous", "frequency"}) {
+      options.prefetch = prefetch;
+      for (const int n_threads : {1, 2, 4}) {
+        options.n_threads = n_threads;
+        options.speculate_experts = n_threads == 2 ? 1 : 256;
+        ModelRunner runner(path_, options);
+        EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << prefetch << ", " << n_threads;
+        const SpeculationCounts counts = runner.model().speculation();
+        if (!runner.spec().is_moe()) {
+          EXPECT_EQ(counts.experts, 0u);
+          continue;
+        }
+        EXPECT_LE(counts.confirmed, counts.experts);
+        EXPECT_EQ(counts.wasted_bytes > 0, counts.confirmed < counts.experts);
+        if (weights < 1 && std::string_view(prefetch) != "off") continue;
+        // A few slots may hold nothing that is likely.
+        EXPECT_TRUE(weights < 1 || counts.confirmed > 0) << prefetch;
+        EXPECT_EQ(runner.model().store_stats().hits, counted.hits);
+        EXPECT_EQ(runner.model().store_stats().misses, counted.misses);
+      }
+    }
+  }
+}
+
 // Memory that comes and goes between passes, as others need it.
 class Waves final : public PressureSource {
  public:
@@ -177,6 +213,7 @@ TEST_P(Residency, BatchOfThree) {
   for (const double weights : {1.0, 0.3}) {
     RunOptions options = standard();
     options.weights = weights;
+    options.speculate_experts = 4;  // acts as soon as two of the three have ended
     ModelRunner runner(path_, options);
     const auto batched = runner.batched_logits(sequences);
     EXPECT_TRUE(same_bits(batched[0], reference_));

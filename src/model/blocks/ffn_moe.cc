@@ -5,6 +5,7 @@
 #include "model/blocks/ffn_dense.h"
 #include "model/blocks/router.h"
 #include "model/predictor/prefetcher.h"
+#include "model/speculation.h"
 
 namespace sluice {
 namespace {
@@ -43,13 +44,15 @@ void route_lossily(ExecContext& context, RouterKind kind, std::span<const float>
 }
 
 // The router decides discretely, so it always multiplies with float inputs.
-void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeights& weights,
+void choose_experts(ExecContext& context, const ModelSpec& spec, int64_t layer, const LayerWeights& weights,
                     ActivationBuffers& b, MoeRouting& routing) {
   const int64_t n = b.input.rows(), k = spec.n_experts_per_token;
-  const bool f32_activations = std::exchange(context.compute.f32_activations, true);
-  const LinearOp router[] = {{&weights.router, &b.input, b.router_logits, spec.n_experts}};
-  linear(context, Operator::kRouter, router);
-  context.compute.f32_activations = f32_activations;
+  Speculation& speculation = *context.speculation;
+  const std::span<const MatmulTask> beside = speculation.begin(
+      *context.store, context.compute, layer, weights.experts, context.prefetcher->guess(), b.input);
+  const LinearOp router[] = {
+      {&weights.router, &b.input, b.router_logits, spec.n_experts, /*f32_activations=*/true}};
+  linear(context, Operator::kRouter, router, beside);
 
   routing.experts.resize(static_cast<size_t>(n * k));
   routing.weights.resize(static_cast<size_t>(n * k));
@@ -63,6 +66,7 @@ void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeig
     if (!context.lossy.is_exact())
       route_lossily(context, spec.router, logits, weights.experts.first_unit, experts, own);
   }
+  speculation.end(layer, std::span(routing.experts).last(static_cast<size_t>(k)));
 }
 
 // Counting sort of the assignments by expert.
@@ -106,9 +110,10 @@ void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
 void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const LayerWeights& weights,
              ActivationBuffers& b, MoeRouting& routing) {
   const Compute& compute = context.compute;
+  const Speculation& speculation = *context.speculation;
   const int64_t n = b.input.rows(), k = spec.n_experts_per_token;
   const int64_t width = spec.expert_width, hidden = spec.hidden;
-  choose_experts(context, spec, weights, b, routing);
+  choose_experts(context, spec, layer, weights, b, routing);
   group_by_expert(spec, n, routing);
 
   const ExpertWeights& experts = weights.experts;
@@ -139,8 +144,16 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
     // Rows of gate, up and middle: the arrived experts' assignments one after another.
     tasks.clear();
     int64_t n_rows = 0;
+    uint64_t gate_up_bytes = 0;
     for (const size_t index : arrived) {
       const UnitId unit = unit_of(index);
+      const int32_t expert = routing.active[index];
+      if (const float* const gate = speculation.gate(expert)) {
+        std::copy_n(gate, width, b.ffn_gate + n_rows * width);
+        std::copy_n(speculation.up(expert), width, b.ffn_up + n_rows * width);
+        ++n_rows;
+        continue;
+      }
       const auto begin = static_cast<size_t>(routing.first[index]);
       const auto count = static_cast<size_t>(routing.first[index + 1]) - begin;
       const std::span<const int32_t> tokens = std::span(routing.tokens).subspan(begin, count);
@@ -149,10 +162,11 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
       tasks.push_back({lease.view(index, ExpertWeights::of(experts.up, unit)), &b.input, tokens,
                        b.ffn_up + n_rows * width, width});
       n_rows += static_cast<int64_t>(count);
+      gate_up_bytes += weight_bytes(experts.gate) + weight_bytes(experts.up);
     }
     {
       ProfileScope scope(*context.profile, Operator::kGateUp);
-      scope.add_bytes(arrived.size() * (weight_bytes(experts.gate) + weight_bytes(experts.up)));
+      scope.add_bytes(gate_up_bytes);
       matmul(compute, tasks);
     }
     {

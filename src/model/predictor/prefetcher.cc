@@ -123,7 +123,8 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
     return go_on();
   }
   // Learning costs little and goes on while the trial has prefetching off, but not where all is in memory.
-  if (!follows_ && mode_ != Mode::kStudy && !store_.has_slots()) return;
+  const bool is_needed = follows_ || mode_ == Mode::kStudy || keeps_guessing_;
+  if (!is_needed && !store_.has_slots()) return;
   const auto k = static_cast<size_t>(shape_.k);
   for (int64_t row = n_rows_; row-- > 0;) {  // the first row last: its routes stay for learn()
     chosen_.clear();
@@ -136,7 +137,6 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
         candidate.score.n_right += std::count(sight.experts.begin(), sight.experts.end(), e) != 0;
       candidate.score.n_predicted += guess.size();
       guess.clear();
-      const bool is_needed = follows_ || mode_ == Mode::kStudy;
       if (is_needed && !is_last && candidate.predictor->rank(sight, scores_)) {
         for (size_t e = 0; e < order_.size(); ++e) order_[e] = static_cast<int32_t>(e);
         const auto better = [this](int32_t a, int32_t b) {
