@@ -73,7 +73,7 @@ struct EngineStats {
   // input/output since the model was loaded
   uint64_t bytes_read = 0, reads = 0;
   double stall_seconds = 0;  // the computation waited for weights
-  // expert cache
+  // expert cache; of parts where EngineOptions::expert_split cuts experts
   uint64_t hits = 0, misses = 0, evictions = 0, wasted_bytes = 0;
   // prefetching of experts
   uint64_t prefetched_bytes = 0, useful_prefetched_bytes = 0;

@@ -166,6 +166,12 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->check(name_of(cache_split_names()))
       ->capture_default_str()
       ->group(memory);
+  app.add_option(
+         "--expert-split", options.expert_split,
+         "cache experts whole (1, default) or in halves of their rows (2), each read and given up alone")
+      ->type_name("N")
+      ->check(CLI::Range(1, 2).description(""))
+      ->group(memory);
   app.add_option("--prefetch", options.prefetch,
                  "experts to read before they are asked for: auto (if it pays), off, study (none, but count "
                  "how often each predictor is right), or what one predictor says: router, linear, shadow, "

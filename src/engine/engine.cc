@@ -83,6 +83,7 @@ void check_options(const EngineOptions& options) {
   check(options.n_threads, 0, 1024, "--threads");
   check(options.prefill_chunk, 0, 65536, "--chunk");
   check(options.n_sequences, 1, 4096, "number of sequences");
+  check(options.expert_split, 1, 2, "--expert-split");
   check(options.speculate_experts, 0, kMostSpeculated, "--speculate-experts");
 }
 
@@ -171,6 +172,7 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   lossy = parse_lossy(options.lossy);
   model_options.prefetch = options.prefetch;
   model_options.speculate_experts = options.speculate_experts;
+  model_options.expert_parts = static_cast<uint32_t>(options.expert_split);
   model_options.kv_type = kv_type(options.kv);
   model = std::make_unique<Model>(checkpoint, model_options);
   info = describe(*checkpoint, *model);

@@ -30,7 +30,7 @@ int64_t count_moe_layers(const ModelSpec& spec) {
 
 struct Model::Impl {
   Impl(std::shared_ptr<const Checkpoint> c, const ModelOptions& o)
-      : checkpoint(std::move(c)), options(o), bound(bind(*checkpoint)) {}
+      : checkpoint(std::move(c)), options(o), bound(bind(*checkpoint, o.expert_parts)) {}
 
   KvShape kv_shape() const {
     return {bound.spec.n_layers, bound.spec.n_kv_heads, bound.spec.head_dim, options.kv_type};
@@ -55,7 +55,7 @@ const ModelSpec& Model::spec() const noexcept { return impl_->bound.spec; }
 ModelNeeds Model::needs() const {
   const ModelSpec& spec = impl_->bound.spec;
   const auto experts_per_pass = static_cast<size_t>(spec.n_experts_per_token * count_moe_layers(spec));
-  return {.weights = store_needs(impl_->bound.units, experts_per_pass),
+  return {.weights = store_needs(impl_->bound.units, experts_per_pass * impl_->options.expert_parts),
           .kv_bytes_per_token = impl_->kv_shape().bytes_per_block() / static_cast<uint64_t>(kKvBlockTokens),
           .scratch_bytes = scratch_bytes(impl_->options.max_batch_tokens, 1)};
 }
@@ -63,7 +63,7 @@ ModelNeeds Model::needs() const {
 uint64_t Model::expert_bytes() const {
   uint64_t bytes = 0;
   for (const UnitSpec& unit : impl_->bound.units)
-    if (unit.kind == UnitKind::kCached) bytes = std::max(bytes, unit_bytes(unit));
+    if (unit.kind == UnitKind::kCached) bytes = std::max(bytes, unit_bytes(unit) * unit.n_parts);
   return bytes;
 }
 
@@ -116,7 +116,7 @@ std::vector<EncodingShare> Model::encodings() const {
       if (*weight) add(*weight, 1);
     if (!layer.router) continue;
     for (const WeightRef* expert : {&layer.experts.gate, &layer.experts.up, &layer.experts.down})
-      add(*expert, bound.spec.n_experts);
+      add(*expert, bound.spec.n_experts * layer.experts.n_parts);
   }
   std::sort(shares.begin(), shares.end(),
             [](const EncodingShare& a, const EncodingShare& b) { return a.bytes > b.bytes; });
@@ -151,7 +151,7 @@ uint64_t Model::bytes_per_token() const {
   }
   for (const LayerWeights& layer : impl_->bound.layers) {
     if (!layer.router) continue;
-    bytes += static_cast<uint64_t>(spec.n_experts_per_token) *
+    bytes += static_cast<uint64_t>(spec.n_experts_per_token) * layer.experts.n_parts *
              unit_bytes(impl_->bound.units[layer.experts.first_unit]);
   }
   return bytes;

@@ -45,6 +45,7 @@ struct ModelOptions {
   KvType kv_type = KvType::kF16;
   std::string prefetch = "auto";   // see Prefetcher
   int64_t speculate_experts = 0;   // see Speculation
+  uint32_t expert_parts = 1;       // that an expert is cached in
   int64_t max_batch_tokens = 512;  // rows of one forward()
   int64_t n_ctx = 0;               // positions that RoPE tables and scratch must cover
 };

@@ -37,20 +37,27 @@ std::span<const MatmulTask> Speculation::begin(WeightStore& store, const Compute
     guess = std::span(last_).subspan(static_cast<size_t>(layer * k_), static_cast<size_t>(k_));
   ranges_.clear();
   for (const int32_t expert : guess.first(std::min(guess.size(), static_cast<size_t>(most_))))
-    if (expert >= 0) ranges_.push_back({.unit = experts.first_unit + static_cast<UnitId>(expert)});
+    if (expert >= 0) experts.add_units(expert, ranges_);
   lease_ = store.hold(ranges_);
   input.prepare(compute, experts.gate.encoding);
   input.prepare(compute, experts.up.encoding);
-  expert_bytes_ = weight_bytes(experts.gate) + weight_bytes(experts.up);
+  expert_bytes_ = experts.n_parts * (weight_bytes(experts.gate) + weight_bytes(experts.up));
   float* out = results_.data();
-  for (size_t i = 0; i < ranges_.size(); ++i) {
-    const UnitId unit = ranges_[i].unit;
-    computed_.push_back(static_cast<int32_t>(unit - experts.first_unit));
+  for (size_t i = 0; i + experts.n_parts <= ranges_.size(); ++i) {
+    const int32_t expert = experts.expert_of(ranges_[i].unit);
+    const size_t last = i + experts.n_parts - 1;
+    // Not all of it is there.
+    if (ranges_[i].unit != experts.unit(expert) ||
+        ranges_[last].unit != experts.unit(expert, experts.n_parts - 1))
+      continue;
+    computed_.push_back(expert);
     for (const WeightRef& ref : {experts.gate, experts.up}) {
-      tasks_.push_back({.weight = lease_.view(i, ExpertWeights::of(ref, unit)),
-                        .input = &input,
-                        .output = out,
-                        .output_stride = width_});
+      for (uint32_t part = 0; part < experts.n_parts; ++part) {
+        tasks_.push_back({.weight = lease_.view(i + part, ExpertWeights::of(ref, experts.unit(expert, part))),
+                          .input = &input,
+                          .output = out + part * ref.rows,
+                          .output_stride = width_});
+      }
       out += width_;
     }
   }

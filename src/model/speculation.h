@@ -51,7 +51,7 @@ class Speculation {
   std::vector<float> results_;     // [most, 2, expert_width] gate and up
   std::vector<int32_t> last_;      // [n_layers, k] chosen by the token before; -1: none
   std::vector<int32_t> computed_;  // experts, in the order of results_
-  std::vector<UnitRange> ranges_;  // theirs
+  std::vector<UnitRange> ranges_;  // that lease_ holds
   std::vector<MatmulTask> tasks_;
   Lease lease_;
   uint64_t expert_bytes_ = 0;  // that the tasks of one expert read

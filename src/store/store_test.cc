@@ -423,6 +423,46 @@ TEST_P(StoreTest, CountsTheHitsOfASimulation) {
   }
 }
 
+// Both parts of a pair are held before either is released, with as few slots as a store accepts.
+TEST_P(StoreTest, PartsOfOneNeverWaitForEachOther) {
+  faults_->max_delay_us = 50;
+  SmallModel model;
+  for (const UnitId unit : model.experts) {
+    model.units[unit].part = static_cast<uint16_t>((unit - model.experts[0]) % 2);
+    model.units[unit].n_parts = 2;
+  }
+  const StoreNeeds needs = store_needs(model.units, 3);
+  for (const uint64_t bytes : {needs.minimum, needs.one_token, (needs.one_token + needs.all) / 2}) {
+    for (const std::string_view policy : cache_policy_names()) {
+      MemoryBudget budget(UINT64_MAX);
+      StoreOptions o = options(bytes);
+      o.policy = policy;
+      WeightStore store(model.paths, model.units, o, budget);
+      store.load();
+      ASSERT_GE(store.stats().cache_slots, 2u);
+      std::mt19937 random(7);
+      for (int n = 0; n < 40; ++n) {
+        std::vector<UnitRange> ranges;
+        for (size_t pair = 0; pair < model.experts.size(); pair += 2) {
+          if (random() % 4 > 0) continue;
+          ranges.push_back({model.experts[pair]});
+          ranges.push_back({model.experts[pair + 1]});
+        }
+        Lease lease = store.acquire(ranges);
+        std::vector<int> n_arrived(ranges.size() / 2);
+        while (const auto index = lease.wait_any()) {
+          if (++n_arrived[*index / 2] < 2) continue;
+          for (const size_t part : {*index / 2 * 2, *index / 2 * 2 + 1}) {
+            ASSERT_TRUE(range_is_right(model, lease, part, ranges[part]));
+            lease.release(part);
+          }
+        }
+        ASSERT_EQ(std::count(n_arrived.begin(), n_arrived.end(), 2), static_cast<long>(n_arrived.size()));
+      }
+    }
+  }
+}
+
 // Two equally used units are told apart by what is expected.
 TEST_P(StoreTest, HandsExpectationsToThePolicy) {
   const SmallModel model;

@@ -77,6 +77,19 @@ std::vector<uint32_t> groups_of(std::span<const UnitSpec> units) {
   return groups;
 }
 
+// The first of the parts that each unit belongs to, and how many there are at most.
+std::vector<UnitId> first_parts_of(std::span<const UnitSpec> units) {
+  std::vector<UnitId> first;
+  for (const UnitSpec& unit : units) first.push_back(static_cast<UnitId>(first.size()) - unit.part);
+  return first;
+}
+
+size_t most_parts_of(std::span<const UnitSpec> units) {
+  size_t most = 1;
+  for (const UnitSpec& unit : units) most = std::max<size_t>(most, unit.n_parts);
+  return most;
+}
+
 std::unique_ptr<AsyncReader> make_store_reader(const StoreOptions& options, size_t depth) {
   return options.reader_factory ? options.reader_factory(depth) : make_reader(depth);
 }
@@ -108,7 +121,8 @@ class Reservation {
   uint64_t bytes_;
 };
 
-constexpr size_t kLeastSlots = 4;  // that the governor leaves: one expert is read while another is computed
+// What the governor leaves: one expert is read while another is computed, in two parts perhaps.
+constexpr size_t kLeastSlots = 4;
 
 }  // namespace
 
@@ -167,8 +181,8 @@ struct WeightStore::Impl {
         pinned_room(units.size(), nullptr),
         reads(setup.copies, make_store_reader(options, n_reads()), n_reads(),
               setup.copies.size() * depth * kMaxReadBytes, read_pace(options), read_memory()),
-        slots(groups_of(units), cache_arena.data(), setup.plan.n_slots, setup.plan.slot_room,
-              make_policy(options), pool, reads),
+        slots(groups_of(units), first_parts_of(units), most_parts_of(units), cache_arena.data(),
+              setup.plan.n_slots, setup.plan.slot_room, make_policy(options), pool, reads),
         stream(streamed_units(units, setup.plan), layouts, stream_arena.data(), stream_arena.size(), pool,
                reads),
         rows(row_arena.data(), row_arena.size(), pool, reads),

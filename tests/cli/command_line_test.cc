@@ -189,6 +189,24 @@ TEST(CommandLine, ExpertsComputedAheadAreCountedAndChangeNothing) {
     expect_refused({"run", demo(), "x", "--speculate-experts", n}, 2, "--speculate-experts");
 }
 
+TEST(CommandLine, HalfExpertsSayTheSame) {
+  SLUICE_REQUIRE_SHARED();
+  const auto report = [&](const char* parts) {
+    const Outcome outcome = sluice({"run", demo(), "Once upon a time", "-n", "12", "--temp", "0", "--weights",
+                                    "40%", "--prefetch", "off", "--expert-split", parts, "--json"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+  };
+  const Json whole = report("1"), halves = report("2");
+  EXPECT_EQ(whole["token_ids"], halves["token_ids"]);
+  const auto accesses = [](const Json& run) {
+    return int64_t(run["cache"]["hits"]) + int64_t(run["cache"]["misses"]);
+  };
+  EXPECT_EQ(2 * accesses(whole), accesses(halves));
+  for (const char* parts : {"0", "3", "half"})
+    expect_refused({"run", demo(), "x", "--expert-split", parts}, 2, "--expert-split");
+}
+
 TEST(CommandLine, RecordedRoutingIsReplayed) {
   SLUICE_REQUIRE_SHARED();
   const Scratch scratch;

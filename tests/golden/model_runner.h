@@ -21,6 +21,7 @@ struct RunOptions {
   StoreOptions store;
   std::string prefetch = "off";
   int64_t speculate_experts = 0;
+  uint32_t expert_parts = 1;
 };
 
 // One loaded model and what it stands on.

@@ -169,6 +169,37 @@ TEST_P(Residency, EverySpeculation) {
   }
 }
 
+// Experts in halves, whose reads end in any order.
+TEST_P(Residency, HalfExperts) {
+  for (const double weights : {1.0, 0.6, 0.3, 0.0}) {
+    for (const int n_threads : {1, 2, 4}) {
+      for (const int64_t chunk : {1, 64}) {
+        RunOptions options = standard();
+        options.weights = weights;
+        options.n_threads = n_threads;
+        options.chunk = chunk;
+        options.expert_parts = 2;
+        options.prefetch = n_threads == 2 ? "off" : "router";
+        options.speculate_experts = n_threads == 4 ? 2 : 0;
+        const auto faults = std::make_shared<Faults>();
+        faults->seed = static_cast<uint32_t>(n_threads);
+        faults->max_delay_us = 30;
+        options.store.reader_factory = [faults](size_t depth) {
+          return std::make_unique<FaultyReader>(make_reader(depth), depth, faults);
+        };
+        ModelRunner runner(path_, options);
+        EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_))
+            << "weights " << weights << ", threads " << n_threads << ", chunk " << chunk;
+        const StoreStats stats = runner.model().store_stats();
+        EXPECT_EQ((stats.hits + stats.misses) % 2, 0u);
+        if (runner.spec().is_moe() && n_threads == 4 && chunk == 1 && weights == 1.0) {
+          EXPECT_GT(runner.model().speculation().confirmed, 0u);
+        }
+      }
+    }
+  }
+}
+
 // Memory that comes and goes between passes, as others need it.
 class Waves final : public PressureSource {
  public:
