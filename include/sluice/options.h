@@ -30,8 +30,8 @@ struct EngineOptions {
   std::vector<std::string> mirrors;  // directories with copies of the model's files, best on other drives
   // Which expert is given up; an unknown name is refused with all names.
   std::string cache_policy = "forward";
-  int expert_split = 1;                // 2: experts are cached in halves
   std::string cache_split = "shared";  // "shared": one pool; "measured": divided by what layers miss
+  int expert_split = 1;                // 2: experts are cached in halves
   // Which experts are read before they are asked for: "off"; "auto", what the linear predictor says as long
   // as that saves time; or always what one predictor says: "router", "linear", "shadow",
   // "cooccurrence", "previous", "frequency"; "study" reads none and counts how often each would be right.
