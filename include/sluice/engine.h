@@ -73,7 +73,7 @@ struct EngineStats {
   // input/output since the model was loaded
   uint64_t bytes_read = 0, reads = 0;
   double stall_seconds = 0;  // the computation waited for weights
-  // expert cache
+  // expert cache; of parts where EngineOptions::expert_split cuts experts
   uint64_t hits = 0, misses = 0, evictions = 0, wasted_bytes = 0;
   std::string task;                           // EngineOptions::task
   uint64_t task_tokens = 0;                   // that its profile had been learned from before
@@ -82,6 +82,8 @@ struct EngineStats {
   uint64_t prefetched_bytes = 0, useful_prefetched_bytes = 0;
   uint64_t prefetch_passes_on = 0, prefetch_passes_off = 0;  // of "auto": decode passes with and without
   std::vector<PredictorStats> predictors;
+  // experts computed before their router had chosen; then chosen; bytes read from memory for the others
+  uint64_t speculated_experts = 0, confirmed_experts = 0, speculation_wasted_bytes = 0;
   double hit_rate() const {
     return hits + misses ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
   }

@@ -54,6 +54,9 @@ void Measured::add(Sample sample) {
   total.useful_prefetched_bytes += sample.useful_prefetched_bytes;
   total.wasted_bytes += sample.wasted_bytes;
   total.stall_seconds += sample.stall_seconds;
+  total.speculated += sample.speculated;
+  total.confirmed += sample.confirmed;
+  total.speculation_wasted_bytes += sample.speculation_wasted_bytes;
   total.trace = std::move(sample.trace);
   if (total.operators.empty()) {
     total.operators = std::move(sample.operators);
@@ -144,6 +147,9 @@ Sample Workload::run(const BenchTest& test, int64_t n_sequences) {
   sample.useful_prefetched_bytes = after.useful_prefetched_bytes - before.useful_prefetched_bytes;
   sample.wasted_bytes = after.wasted_bytes - before.wasted_bytes;
   sample.stall_seconds = after.stall_seconds - before.stall_seconds;
+  sample.speculated = after.speculated_experts - before.speculated_experts;
+  sample.confirmed = after.confirmed_experts - before.confirmed_experts;
+  sample.speculation_wasted_bytes = after.speculation_wasted_bytes - before.speculation_wasted_bytes;
   sample.operators = after.operators;
   for (size_t i = 0; i < sample.operators.size(); ++i) {
     sample.operators[i].calls -= before.operators[i].calls;

@@ -43,6 +43,7 @@ struct Sample {
   uint64_t n_steps = 0;   // passes over the weights
   uint64_t bytes_read = 0, hits = 0, misses = 0, useful_prefetched_bytes = 0, wasted_bytes = 0;
   double stall_seconds = 0;
+  uint64_t speculated = 0, confirmed = 0, speculation_wasted_bytes = 0;  // see EngineStats
   Trace trace;
   std::vector<OperatorStats> operators;  // in the order of EngineStats
 };

@@ -183,6 +183,12 @@ Json test_json(const BenchReport& report, const Measured& measured) {
                    {"misses", measured.total.misses},
                    {"useful_prefetched_bytes", measured.total.useful_prefetched_bytes},
                    {"wasted_bytes", measured.total.wasted_bytes}};
+  const auto per_step = [&](uint64_t n) {
+    return static_cast<double>(n) / static_cast<double>(std::max<uint64_t>(measured.total.n_steps, 1));
+  };
+  json["speculation"] = {{"experts_per_step", per_step(measured.total.speculated)},
+                         {"confirmed_per_step", per_step(measured.total.confirmed)},
+                         {"wasted_bytes_per_step", per_step(measured.total.speculation_wasted_bytes)}};
   json["limit"] = {{"ssd_s", test.limit.disk_s},
                    {"memory_s", test.limit.memory_s},
                    {"compute_s", test.limit.compute_s},

@@ -166,6 +166,12 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->check(name_of(cache_split_names()))
       ->capture_default_str()
       ->group(memory);
+  app.add_option(
+         "--expert-split", options.expert_split,
+         "cache experts whole (1, default) or in halves of their rows (2), each read and given up alone")
+      ->type_name("N")
+      ->check(CLI::Range(1, 2).description(""))
+      ->group(memory);
   app.add_option("--prefetch", options.prefetch,
                  "experts to read before they are asked for: auto (if it pays), off, study (none, but count "
                  "how often each predictor is right), or what one predictor says: router, linear, shadow, "
@@ -175,6 +181,12 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
                              "frequency"})
                   .description(""))
       ->capture_default_str()
+      ->group(memory);
+  app.add_option("--speculate-experts", options.speculate_experts,
+                 "compute a token's N likeliest experts, where they are in memory, beside the router and use "
+                 "those that it confirms; 0 (default): none")
+      ->type_name("N")
+      ->check(CLI::Range(0, 256).description(""))
       ->group(memory);
   app.add_option("--lossy", options.lossy,
                  "give up exactness: topk:T leaves out experts that weigh less than T of a token's first, "

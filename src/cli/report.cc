@@ -42,6 +42,10 @@ nlohmann::ordered_json run_report(const Session& session, const EngineStats& sta
                       {"known_tokens", stats.task_tokens},
                       {"warm_experts", stats.warm_experts},
                       {"warm_bytes", stats.warm_bytes}};
+  report["speculation"] = {{"experts", stats.speculated_experts},
+                           {"confirmed", stats.confirmed_experts},
+                           {"discarded", stats.speculated_experts - stats.confirmed_experts},
+                           {"wasted_bytes", stats.speculation_wasted_bytes}};
   report["exact"] = stats.lossy.empty();
   if (!stats.lossy.empty())
     report["lossy"] = {{"how", stats.lossy}, {"dropped_experts", stats.dropped_experts}};
@@ -74,6 +78,12 @@ std::string stats_line(const Session& session, const EngineStats& stats) {
   for (const PredictorStats& p : stats.predictors)
     if (stats.predictors.size() > 1 && p.n_predicted > 0)
       line += format_string(" · %s %.1f %% right", p.name.c_str(), 100 * p.accuracy());
+  if (stats.speculated_experts > 0)
+    line += format_string(
+        " · %llu experts computed ahead, %.0f %% confirmed, %s in vain",
+        static_cast<unsigned long long>(stats.speculated_experts),
+        100 * static_cast<double>(stats.confirmed_experts) / static_cast<double>(stats.speculated_experts),
+        format_bytes(stats.speculation_wasted_bytes).c_str());
   if (stats.bytes_read > 0)
     line += format_string(" · read %s in %llu reads, waited %s", format_bytes(stats.bytes_read).c_str(),
                           static_cast<unsigned long long>(stats.reads),

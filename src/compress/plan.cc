@@ -210,8 +210,7 @@ class Planner {
                const WeightRef& first) {
     const int64_t n = plan_.model.spec.n_experts;
     std::vector<WeightRef> refs;
-    for (int64_t e = 0; e < n; ++e)
-      refs.push_back(ExpertWeights::of(first, experts.first_unit + static_cast<UnitId>(e)));
+    for (int64_t e = 0; e < n; ++e) refs.push_back(ExpertWeights::of(first, experts.unit(e)));
     if (gguf_ || is_affine(options_.encoding)) {
       add(tensor_name(stacked, l), TensorKind::kExperts, n, first.rows, first.cols, std::move(refs),
           options_.encoding);

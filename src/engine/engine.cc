@@ -22,6 +22,7 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kDefaultContext = 4096;
+constexpr int64_t kMostSpeculated = 256;
 
 // Memory that is freed must leave the process, or --ram would be a wish: few arenas, large blocks mapped one
 // by one, free tops returned early.
@@ -82,6 +83,8 @@ void check_options(const EngineOptions& options) {
   check(options.n_threads, 0, 1024, "--threads");
   check(options.prefill_chunk, 0, 65536, "--chunk");
   check(options.n_sequences, 1, 4096, "number of sequences");
+  check(options.expert_split, 1, 2, "--expert-split");
+  check(options.speculate_experts, 0, kMostSpeculated, "--speculate-experts");
 }
 
 ModelInfo describe(const Checkpoint& checkpoint, const Model& model) {
@@ -168,6 +171,8 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   Prefetcher::check_mode(options.prefetch);
   lossy = parse_lossy(options.lossy);
   model_options.prefetch = options.prefetch;
+  model_options.speculate_experts = options.speculate_experts;
+  model_options.expert_parts = static_cast<uint32_t>(options.expert_split);
   model_options.kv_type = kv_type(options.kv);
   model = std::make_unique<Model>(checkpoint, model_options);
   info = describe(*checkpoint, *model);
@@ -415,6 +420,10 @@ EngineStats Engine::stats() const {
   stats.prefetch_passes_off = prefetch.passes_off;
   for (const PredictorScore& score : prefetch.predictors)
     stats.predictors.push_back({score.name, score.n_predicted, score.n_right});
+  const SpeculationCounts speculation = e.model->speculation();
+  stats.speculated_experts = speculation.experts;
+  stats.confirmed_experts = speculation.confirmed;
+  stats.speculation_wasted_bytes = speculation.wasted_bytes;
   stats.cache_shrinks = store.governor.shrinks;
   stats.cache_grows = store.governor.grows;
   stats.given_back_bytes = store.governor.given_back_bytes;

@@ -56,19 +56,29 @@ size_t Activations::buffer_bytes(int64_t max_rows, int64_t max_cols) {
 }
 
 void Activations::prepare(const Compute& compute, Encoding encoding) {
+  if (!impl_->is_int8_ready) quantize(compute, encoding, impl_->rows, [](int64_t i) { return i; });
+}
+
+void Activations::prepare(const Compute& compute, Encoding encoding, std::span<const int32_t> rows) {
+  quantize(compute, encoding, static_cast<int64_t>(rows.size()),
+           [rows](int64_t i) { return rows[static_cast<size_t>(i)]; });
+}
+
+template <typename RowAt>
+void Activations::quantize(const Compute& compute, Encoding encoding, int64_t n_rows, RowAt row_at) {
   Impl& a = *impl_;
-  const bool wants_int8 = encoding_info(encoding).activation == Activation::kInt8 && !compute.f32_activations;
-  if (!wants_int8 || a.is_int8_ready) return;
+  if (encoding_info(encoding).activation != Activation::kInt8 || compute.f32_activations) return;
   SLUICE_CHECK(a.cols % kActivationBlock == 0);
   reserve(a.rows, a.cols);
   const int64_t row_blocks = a.cols / kActivationBlock;
-  const auto quantize = [&](int64_t row, int) {
+  const auto quantize_row = [&](int64_t i, int) {
+    const int64_t row = row_at(i);
     compute.table->quantize_row(a.x + row * a.stride, a.cols, a.blocks + row * row_blocks);
   };
-  if (a.rows > 1 && a.rows * a.cols >= kParallelValues) {
-    compute.pool->run(a.rows, quantize);
+  if (n_rows > 1 && n_rows * a.cols >= kParallelValues) {
+    compute.pool->run(n_rows, quantize_row);
   } else {
-    for (int64_t row = 0; row < a.rows; ++row) quantize(row, 0);
+    for (int64_t i = 0; i < n_rows; ++i) quantize_row(i, 0);
   }
   a.is_int8_ready = true;
 }

@@ -59,12 +59,17 @@ class Activations {
 
   // Makes the format that `encoding` asks for, once. Rows are quantised one by one (never across rows).
   void prepare(const Compute& compute, Encoding encoding);
+  // The same for these rows alone, every time: products then may use no others.
+  void prepare(const Compute& compute, Encoding encoding, std::span<const int32_t> rows);
 
   int64_t rows() const noexcept;
   int64_t cols() const noexcept;
 
  private:
   friend struct ActivationAccess;  // kernels/activation.h
+  template <typename RowAt>
+  void quantize(const Compute& compute, Encoding encoding, int64_t n_rows, RowAt row_at);
+
   struct Impl;
   Impl* impl_;
 };
@@ -76,6 +81,7 @@ struct MatmulTask {
   std::span<const int32_t> input_rows;  // which rows of the input, in this order; empty: all
   float* output = nullptr;              // [n_inputs, rows], rows of it output_stride floats apart
   int64_t output_stride = 0;
+  bool f32_activations = false;  // of this product, also where Compute's is false
 };
 
 // All products in one parallel region, rows handed out in small blocks.

@@ -37,7 +37,8 @@ bool is_empty(const MatmulTask& task) {
 Slice make_slice(const Compute& compute, const MatmulTask& task, uint64_t task_bytes) {
   const WeightView& w = task.weight;
   const auto& input = ActivationAccess::impl(*task.input);
-  const bool is_int8 = encoding_info(w.encoding).activation == Activation::kInt8 && !compute.f32_activations;
+  const bool is_int8 = encoding_info(w.encoding).activation == Activation::kInt8 &&
+                       !compute.f32_activations && !task.f32_activations;
   SLUICE_CHECK(input.cols == w.cols && (input.is_int8_ready || !is_int8));
 
   Slice slice = {};

@@ -46,8 +46,9 @@ std::string shape_text(const std::vector<uint64_t>& shape) {
 
 class Binder {
  public:
-  Binder(const Checkpoint& checkpoint, const ArchSpec& arch, ModelSpec spec)
+  Binder(const Checkpoint& checkpoint, const ArchSpec& arch, ModelSpec spec, uint32_t expert_parts)
       : checkpoint_(checkpoint),
+        expert_parts_(expert_parts),
         names_(checkpoint.family() == CheckpointFamily::kGguf ? *arch.gguf_names : *arch.hf_names) {
     model_.spec = std::move(spec);
     model_.files = checkpoint.files();
@@ -312,6 +313,13 @@ class Binder {
   ExpertWeights experts(int64_t l) {
     const ModelSpec& spec = model_.spec;
     const int64_t n = spec.n_experts, width = spec.expert_width, hidden = spec.hidden;
+    if (width % expert_parts_ != 0 || hidden % expert_parts_ != 0) {
+      throw_error(
+          ErrorKind::kInvalid,
+          "%s: experts of %lld and %lld rows cannot be cut in %u equal parts: leave --expert-split out",
+          checkpoint_.path().c_str(), static_cast<long long>(width), static_cast<long long>(hidden),
+          expert_parts_);
+    }
     const bool stacked = has(tensor_name(names_.experts_gate, l));
     std::array<MatrixSource, 3> sources;  // gate, up, down of all experts, or of one
     if (stacked) {
@@ -319,28 +327,39 @@ class Binder {
                  matrix(tensor_name(names_.experts_up, l), width, hidden, n),
                  matrix(tensor_name(names_.experts_down, l), hidden, width, n)};
     }
-    ExpertWeights experts{
-        .first_unit = static_cast<UnitId>(model_.units.size()), .gate = {}, .up = {}, .down = {}};
+    ExpertWeights experts{.first_unit = static_cast<UnitId>(model_.units.size()),
+                          .n_parts = expert_parts_,
+                          .gate = {},
+                          .up = {},
+                          .down = {}};
     for (int64_t e = 0; e < n; ++e) {
       if (!stacked) {
         sources = {matrix(tensor_name(names_.expert_gate, l, e), width, hidden),
                    matrix(tensor_name(names_.expert_up, l, e), width, hidden),
                    matrix(tensor_name(names_.expert_down, l, e), hidden, width)};
       }
-      UnitSpec unit{.kind = UnitKind::kCached, .extents = {}, .rows = 1, .group = static_cast<uint32_t>(l)};
-      const auto id = static_cast<UnitId>(model_.units.size());
-      const int64_t index = stacked ? e : 0;
-      const WeightRef gate = add_extents(unit, id, sources[0], index, 0, width);
-      const WeightRef up = add_extents(unit, id, sources[1], index, 0, width);
-      const WeightRef down = add_extents(unit, id, sources[2], index, 0, hidden);
-      if (e == 0) {
-        experts.gate = gate, experts.up = up, experts.down = down;
-      } else {
-        require_alike(experts.gate, gate, sources[0]);
-        require_alike(experts.up, up, sources[1]);
-        require_alike(experts.down, down, sources[2]);
+      for (uint32_t part = 0; part < expert_parts_; ++part) {
+        UnitSpec unit{.kind = UnitKind::kCached,
+                      .extents = {},
+                      .rows = 1,
+                      .group = static_cast<uint32_t>(l),
+                      .part = static_cast<uint16_t>(part),
+                      .n_parts = static_cast<uint16_t>(expert_parts_)};
+        const auto add = [&](const MatrixSource& source) {
+          const int64_t rows = source.rows / expert_parts_;
+          return add_extents(unit, static_cast<UnitId>(model_.units.size()), source, stacked ? e : 0,
+                             part * rows, rows);
+        };
+        const WeightRef gate = add(sources[0]), up = add(sources[1]), down = add(sources[2]);
+        if (e == 0 && part == 0) {
+          experts.gate = gate, experts.up = up, experts.down = down;
+        } else {
+          require_alike(experts.gate, gate, sources[0]);
+          require_alike(experts.up, up, sources[1]);
+          require_alike(experts.down, down, sources[2]);
+        }
+        model_.units.push_back(std::move(unit));
       }
-      model_.units.push_back(std::move(unit));
     }
     return experts;
   }
@@ -367,6 +386,7 @@ class Binder {
   }
 
   const Checkpoint& checkpoint_;
+  const uint32_t expert_parts_;
   const TensorNames& names_;
   std::vector<std::shared_ptr<const File>> files_;
   std::unordered_set<std::string> used_;
@@ -375,9 +395,9 @@ class Binder {
 
 }  // namespace
 
-BoundModel bind(const Checkpoint& checkpoint) {
+BoundModel bind(const Checkpoint& checkpoint, uint32_t expert_parts) {
   const ArchSpec& arch = find_arch(checkpoint);
-  return Binder(checkpoint, arch, read_spec(checkpoint, arch)).run();
+  return Binder(checkpoint, arch, read_spec(checkpoint, arch), expert_parts).run();
 }
 
 }  // namespace sluice

@@ -118,6 +118,56 @@ TEST_F(Bind, AcceptsAPlainModel) {
   EXPECT_EQ(model.units[model.embedding.pieces[0].unit].kind, UnitKind::kByRow);
 }
 
+Draft experts_draft(uint64_t width) {
+  Draft draft;
+  draft.config["architectures"] = ordered_json::array({"MixtralForCausalLM"});
+  draft.config["intermediate_size"] = width;
+  draft.config["num_local_experts"] = 2;
+  draft.config["num_experts_per_tok"] = 1;
+  for (const char* name : {"gate_proj", "up_proj", "down_proj"})
+    draft.tensors.erase(std::string("model.layers.0.mlp.") + name + ".weight");
+  const std::string moe = "model.layers.0.block_sparse_moe.";
+  draft.tensors[moe + "gate.weight"] = {"F32", {2, 64}};
+  for (const char* expert : {"experts.0.", "experts.1."}) {
+    draft.tensors[moe + expert + "w1.weight"] = {"F32", {width, 64}};
+    draft.tensors[moe + expert + "w3.weight"] = {"F32", {width, 64}};
+    draft.tensors[moe + expert + "w2.weight"] = {"F32", {64, width}};
+  }
+  return draft;
+}
+
+// The halves of an expert are its bytes, none twice.
+TEST_F(Bind, CutsExpertsInHalves) {
+  const BoundModel whole = bind_draft(experts_draft(96));
+  const BoundModel halves = bind(*Checkpoint::open(directory_.string()), 2);
+  const ExpertWeights& experts = halves.layers[0].experts;
+  ASSERT_EQ(experts.n_parts, 2u);
+  EXPECT_EQ(experts.gate.rows, 48);
+  EXPECT_EQ(experts.down.rows, 32);
+  EXPECT_EQ(experts.down.cols, 96);
+  for (int64_t e = 0; e < 2; ++e) {
+    const UnitSpec& all = whole.units[whole.layers[0].experts.unit(e)];
+    const UnitSpec* parts[] = {&halves.units[experts.unit(e, 0)], &halves.units[experts.unit(e, 1)]};
+    EXPECT_EQ(experts.expert_of(experts.unit(e, 1)), e);
+    ASSERT_EQ(all.extents.size(), 3u);
+    for (size_t i = 0; i < 3; ++i) {
+      const Extent &extent = all.extents[i], &first = parts[0]->extents[i], &second = parts[1]->extents[i];
+      EXPECT_EQ(first.offset, extent.offset);
+      EXPECT_EQ(first.bytes, extent.bytes / 2);
+      EXPECT_EQ(second.offset, first.offset + first.bytes);
+      EXPECT_EQ(second.bytes, first.bytes);
+    }
+  }
+  bind_draft(experts_draft(33));
+  try {
+    bind(*Checkpoint::open(directory_.string()), 2);
+    ADD_FAILURE() << "33 rows were halved";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kInvalid);
+    EXPECT_NE(std::string(e.what()).find("33"), std::string::npos) << e.what();
+  }
+}
+
 TEST_F(Bind, TiesTheHeadWhereThereIsNone) {
   Draft draft;
   draft.tensors.erase("lm_head.weight");

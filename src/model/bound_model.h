@@ -27,11 +27,21 @@ struct Weight {
   explicit operator bool() const noexcept { return !pieces.empty(); }
 };
 
-// The experts of one layer: expert e is unit first_unit + e, laid out alike in all of them.
+// The experts of one layer, each in n_parts units that are laid out alike. A part has that share of the rows
+// of gate, of up and of down.
 struct ExpertWeights {
   UnitId first_unit = 0;
-  WeightRef gate, up;  // [expert_width, hidden], unit to be set
-  WeightRef down;      // [hidden, expert_width], unit to be set
+  uint32_t n_parts = 1;
+  WeightRef gate, up;  // of a part [expert_width / n_parts, hidden], unit to be set
+  WeightRef down;      // [hidden / n_parts, expert_width], unit to be set
+
+  UnitId unit(int64_t expert, uint32_t part = 0) const noexcept {
+    return first_unit + static_cast<UnitId>(expert) * n_parts + part;
+  }
+  int32_t expert_of(UnitId of) const noexcept { return static_cast<int32_t>((of - first_unit) / n_parts); }
+  void add_units(int64_t expert, std::vector<UnitRange>& ranges) const {
+    for (uint32_t part = 0; part < n_parts; ++part) ranges.push_back({.unit = unit(expert, part)});
+  }
 
   static WeightRef of(WeightRef ref, UnitId unit) noexcept {
     ref.unit = unit;
@@ -66,7 +76,8 @@ struct BoundModel {
 // them finely.
 inline constexpr uint64_t kPieceBytes = uint64_t{2} << 20;
 
-// Throws Error(kUnsupported, kCorrupt) that names the file and the tensor or field.
-BoundModel bind(const Checkpoint& checkpoint);
+// Experts become units of `expert_parts` parts each. Throws Error(kUnsupported, kCorrupt) that names the file
+// and the tensor or field, and Error(kInvalid) where experts cannot be parted so.
+BoundModel bind(const Checkpoint& checkpoint, uint32_t expert_parts = 1);
 
 }  // namespace sluice

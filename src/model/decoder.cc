@@ -13,16 +13,24 @@
 namespace sluice {
 
 Decoder::Decoder(const BoundModel& model, const Compute& compute, WeightStore& store, MemoryBudget& budget,
-                 int64_t max_batch_tokens, const std::string& prefetch)
+                 int64_t max_batch_tokens, const std::string& prefetch, int64_t speculate_experts)
     : model_(model),
       budget_(budget),
       rope_(model.spec.rope),
       buffers_((budget.reserve(MemoryUse::kScratch, ActivationBuffers::bytes(model.spec, max_batch_tokens)),
                 model.spec),
                max_batch_tokens),
-      predictor_bytes_(Prefetcher::bytes(model.spec, prefetch)),
+      predictor_bytes_(Prefetcher::bytes(model.spec, prefetch) +
+                       Speculation::bytes(model.spec, speculate_experts)),
       prefetcher_((budget.reserve(MemoryUse::kScratch, predictor_bytes_), model), compute, store, prefetch),
-      context_{.compute = compute, .store = &store, .profile = &profile_, .prefetcher = &prefetcher_} {}
+      speculation_(model.spec, speculate_experts),
+      context_{.compute = compute,
+               .store = &store,
+               .profile = &profile_,
+               .prefetcher = &prefetcher_,
+               .speculation = &speculation_} {
+  if (speculation_.is_on()) prefetcher_.keep_guessing();
+}
 
 Decoder::~Decoder() {
   budget_.release(MemoryUse::kScratch, ActivationBuffers::bytes(model_.spec, buffers_.max_tokens) +

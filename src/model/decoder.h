@@ -11,6 +11,7 @@
 #include "model/model.h"
 #include "model/predictor/prefetcher.h"
 #include "model/rope_table.h"
+#include "model/speculation.h"
 #include "platform/memory_budget.h"
 
 namespace sluice {
@@ -19,7 +20,7 @@ namespace sluice {
 class Decoder {
  public:
   Decoder(const BoundModel& model, const Compute& compute, WeightStore& store, MemoryBudget& budget,
-          int64_t max_batch_tokens, const std::string& prefetch);
+          int64_t max_batch_tokens, const std::string& prefetch, int64_t speculate_experts);
   void set_timeline(Timeline* timeline) { profile_.set_timeline(timeline); }
   void set_lossy(const LossyRouting& lossy) {
     context_.lossy = lossy;
@@ -33,6 +34,7 @@ class Decoder {
 
   const Profile& profile() const noexcept { return profile_; }
   PrefetchReport prefetch_report() const { return prefetcher_.report(); }
+  const SpeculationCounts& speculation() const { return speculation_.counts(); }
 
  private:
   void embed(std::span<const BatchItem> batch);
@@ -49,6 +51,7 @@ class Decoder {
   Profile profile_;
   const uint64_t predictor_bytes_;
   Prefetcher prefetcher_;
+  Speculation speculation_;
   ExecContext context_;
   MoeRouting routing_;
   PageBuffer logits_;  // grows to the most rows wanted so far

@@ -31,7 +31,7 @@ int64_t count_moe_layers(const ModelSpec& spec) {
 
 struct Model::Impl {
   Impl(std::shared_ptr<const Checkpoint> c, const ModelOptions& o)
-      : checkpoint(std::move(c)), options(o), bound(bind(*checkpoint)) {}
+      : checkpoint(std::move(c)), options(o), bound(bind(*checkpoint, o.expert_parts)) {}
 
   KvShape kv_shape() const {
     return {bound.spec.n_layers, bound.spec.n_kv_heads, bound.spec.head_dim, options.kv_type};
@@ -56,7 +56,7 @@ const ModelSpec& Model::spec() const noexcept { return impl_->bound.spec; }
 ModelNeeds Model::needs() const {
   const ModelSpec& spec = impl_->bound.spec;
   const auto experts_per_pass = static_cast<size_t>(spec.n_experts_per_token * count_moe_layers(spec));
-  return {.weights = store_needs(impl_->bound.units, experts_per_pass),
+  return {.weights = store_needs(impl_->bound.units, experts_per_pass * impl_->options.expert_parts),
           .kv_bytes_per_token = impl_->kv_shape().bytes_per_block() / static_cast<uint64_t>(kKvBlockTokens),
           .scratch_bytes = scratch_bytes(impl_->options.max_batch_tokens, 1)};
 }
@@ -64,7 +64,7 @@ ModelNeeds Model::needs() const {
 uint64_t Model::expert_bytes() const {
   uint64_t bytes = 0;
   for (const UnitSpec& unit : impl_->bound.units)
-    if (unit.kind == UnitKind::kCached) bytes = std::max(bytes, unit_bytes(unit));
+    if (unit.kind == UnitKind::kCached) bytes = std::max(bytes, unit_bytes(unit) * unit.n_parts);
   return bytes;
 }
 
@@ -90,7 +90,8 @@ int64_t Model::weights_per_token() const {
 uint64_t Model::scratch_bytes(int64_t max_batch_tokens, int64_t max_logit_rows) const {
   const ModelSpec& spec = impl_->bound.spec;
   return ActivationBuffers::bytes(spec, max_batch_tokens) + logit_bytes(spec, max_logit_rows) +
-         Prefetcher::bytes(spec, impl_->options.prefetch);
+         Prefetcher::bytes(spec, impl_->options.prefetch) +
+         Speculation::bytes(spec, impl_->options.speculate_experts);
 }
 
 std::vector<EncodingShare> Model::encodings() const {
@@ -116,7 +117,7 @@ std::vector<EncodingShare> Model::encodings() const {
       if (*weight) add(*weight, 1);
     if (!layer.router) continue;
     for (const WeightRef* expert : {&layer.experts.gate, &layer.experts.up, &layer.experts.down})
-      add(*expert, bound.spec.n_experts);
+      add(*expert, bound.spec.n_experts * layer.experts.n_parts);
   }
   std::sort(shares.begin(), shares.end(),
             [](const EncodingShare& a, const EncodingShare& b) { return a.bytes > b.bytes; });
@@ -143,7 +144,8 @@ void Model::set_expert_rates(std::span<const float> rates) {
   for (size_t l = 0; l < bound.layers.size(); ++l) {
     if (!bound.layers[l].router) continue;
     for (size_t e = 0; e < n_experts; ++e)
-      unit_rates[bound.layers[l].experts.first_unit + e] = rates[l * n_experts + e];
+      for (uint32_t part = 0; part < bound.layers[l].experts.n_parts; ++part)
+        unit_rates[bound.layers[l].experts.unit(static_cast<int64_t>(e), part)] = rates[l * n_experts + e];
   }
 }
 
@@ -166,7 +168,7 @@ uint64_t Model::bytes_per_token() const {
   }
   for (const LayerWeights& layer : impl_->bound.layers) {
     if (!layer.router) continue;
-    bytes += static_cast<uint64_t>(spec.n_experts_per_token) *
+    bytes += static_cast<uint64_t>(spec.n_experts_per_token) * layer.experts.n_parts *
              unit_bytes(impl_->bound.units[layer.experts.first_unit]);
   }
   return bytes;
@@ -180,8 +182,9 @@ void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
   StoreOptions options = m.options.store;
   options.weight_bytes = weight_bytes;
   auto store = std::make_unique<WeightStore>(m.bound.files, m.bound.units, options, budget);
-  auto decoder = std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget,
-                                           m.options.max_batch_tokens, m.options.prefetch);
+  auto decoder =
+      std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget, m.options.max_batch_tokens,
+                                m.options.prefetch, m.options.speculate_experts);
   decoder->set_timeline(m.options.store.timeline);
   store->load(progress);
   m.store = std::move(store);
@@ -226,6 +229,9 @@ void Model::set_route_observer(RouteObserver observer) { impl_->observer = std::
 Profile Model::profile() const { return impl_->decoder ? impl_->decoder->profile() : Profile(); }
 PrefetchReport Model::prefetch_report() const {
   return impl_->decoder ? impl_->decoder->prefetch_report() : PrefetchReport();
+}
+SpeculationCounts Model::speculation() const {
+  return impl_->decoder ? impl_->decoder->speculation() : SpeculationCounts();
 }
 StoreStats Model::store_stats() const { return impl_->store ? impl_->store->stats() : StoreStats{}; }
 std::string Model::describe_io() const { return impl_->store ? impl_->store->describe_io() : std::string(); }

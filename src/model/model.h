@@ -16,6 +16,7 @@
 #include "model/model_spec.h"
 #include "model/predictor/prefetcher.h"
 #include "model/profile.h"
+#include "model/speculation.h"
 #include "platform/memory_budget.h"
 #include "store/weight_store.h"
 
@@ -43,6 +44,8 @@ struct ModelOptions {
   StoreOptions store;
   KvType kv_type = KvType::kF16;
   std::string prefetch = "auto";   // see Prefetcher
+  int64_t speculate_experts = 0;   // see Speculation
+  uint32_t expert_parts = 1;       // that an expert is cached in
   int64_t max_batch_tokens = 512;  // rows of one forward()
   int64_t n_ctx = 0;               // positions that RoPE tables and scratch must cover
 };
@@ -113,6 +116,7 @@ class Model {
   StoreStats store_stats() const;
   Profile profile() const;  // of all passes since load()
   PrefetchReport prefetch_report() const;
+  SpeculationCounts speculation() const;
   std::string describe_io() const;
   std::string describe_memory() const;
   std::string describe_governor() const;

@@ -61,12 +61,13 @@ void for_each_lease(const RoutingTrace& trace, const Visit& visit) {
 }  // namespace
 
 CacheSimulator::CacheSimulator(std::vector<uint32_t> groups, size_t n_slots,
-                               std::unique_ptr<CachePolicy> policy)
+                               std::unique_ptr<CachePolicy> policy, uint32_t n_parts)
     : groups_(std::move(groups)),
       policy_(std::move(policy)),
+      n_parts_(n_parts),
       slots_(n_slots),
       where_(groups_.size(), kNowhere) {
-  SLUICE_CHECK(n_slots > 0);
+  SLUICE_CHECK(n_parts > 0 && n_slots >= n_parts);
   policy_->reset(CacheGeometry(n_slots, groups_));
 }
 
@@ -82,7 +83,7 @@ uint64_t CacheSimulator::acquire(std::span<const UnitId> units) {
   const uint64_t misses_before = misses_;
   const bool some_are_missing =
       std::any_of(units.begin(), units.end(), [this](UnitId unit) { return where_[unit] == kNowhere; });
-  max_kept_ = slots_.size() - (some_are_missing ? 1 : 0);
+  max_kept_ = slots_.size() - (some_are_missing ? n_parts_ : 0);
   policy_->begin(groups_[units[0]]);
   for (const UnitId unit : units) {
     if (where_[unit] != kNowhere) keep(unit);
@@ -120,7 +121,7 @@ void CacheSimulator::lease(UnitId unit) {
 }
 
 size_t CacheSimulator::move_in(UnitId unit) {
-  const size_t index = choose_slot();
+  const size_t index = choose_slot(unit);
   Slot& slot = slots_[index];
   if (slot.unit != kEmpty) {
     ++evictions_;
@@ -132,24 +133,36 @@ size_t CacheSimulator::move_in(UnitId unit) {
   return index;
 }
 
-size_t CacheSimulator::choose_slot() {
+size_t CacheSimulator::choose_slot(UnitId unit) {
   if (n_taken_ < slots_.size()) return n_taken_++;
   const auto is_idle = [this](size_t slot) { return !slots_[slot].is_kept && !slots_[slot].is_leased; };
   if (n_busy_ < slots_.size()) return policy_->victim(is_idle);
-  // More than fits at once: the newcomer waits for one of this lease. One slot is never kept.
-  return policy_->victim([this](size_t slot) { return !slots_[slot].is_kept; });
+  // More than fits at once: the newcomer waits for one of this lease, but for a part of its own. As many
+  // slots as there are parts are never kept.
+  return policy_->victim([this, unit](size_t slot) {
+    return !slots_[slot].is_kept && slots_[slot].unit / n_parts_ != unit / n_parts_;
+  });
 }
 
 CacheCounts simulate_cache(const RoutingTrace& trace, size_t n_slots, std::unique_ptr<CachePolicy> policy,
-                           std::span<const float> rates) {
+                           std::span<const float> rates, uint32_t n_parts) {
   std::vector<uint32_t> groups;
-  for (const uint32_t group : trace.shape.groups) groups.insert(groups.end(), trace.shape.n_units, group);
-  CacheSimulator simulator(std::move(groups), n_slots, std::move(policy));
-  if (!rates.empty()) simulator.warm(rates);
+  for (const uint32_t group : trace.shape.groups)
+    groups.insert(groups.end(), trace.shape.n_units * n_parts, group);
+  CacheSimulator simulator(std::move(groups), n_slots, std::move(policy), n_parts);
+  if (!rates.empty()) {
+    std::vector<float> of_parts;
+    for (const float rate : rates) of_parts.insert(of_parts.end(), n_parts, rate);
+    simulator.warm(of_parts);
+  }
+  std::vector<UnitId> parts;
   CacheCounts counts;
   counts.misses_of.reserve(trace.passes.size() * trace.shape.groups.size());
   for_each_lease(trace, [&](size_t, size_t, std::span<const UnitId> units) {
-    counts.misses_of.push_back(static_cast<uint32_t>(simulator.acquire(units)));
+    parts.clear();
+    for (const UnitId unit : units)
+      for (uint32_t part = 0; part < n_parts; ++part) parts.push_back(unit * n_parts + part);
+    counts.misses_of.push_back(static_cast<uint32_t>(simulator.acquire(parts)));
   });
   counts.hits = simulator.hits();
   counts.misses = simulator.misses();

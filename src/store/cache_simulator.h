@@ -17,8 +17,10 @@ namespace sluice {
 
 class CacheSimulator {
  public:
-  // `groups`: of the units, as in CacheGeometry. n_slots > 0.
-  CacheSimulator(std::vector<uint32_t> groups, size_t n_slots, std::unique_ptr<CachePolicy> policy);
+  // `groups`: of the units, as in CacheGeometry. Units n * n_parts to n * n_parts + n_parts - 1 are parts
+  // that are acquired together (UnitSpec::n_parts). n_slots >= n_parts.
+  CacheSimulator(std::vector<uint32_t> groups, size_t n_slots, std::unique_ptr<CachePolicy> policy,
+                 uint32_t n_parts = 1);
 
   // As WeightStore with StoreOptions::unit_rates, [n_units]: before the first acquire().
   void warm(std::span<const float> rates);
@@ -43,10 +45,11 @@ class CacheSimulator {
   void keep(UnitId unit);
   void lease(UnitId unit);
   size_t move_in(UnitId unit);
-  size_t choose_slot();
+  size_t choose_slot(UnitId unit);
 
   std::vector<uint32_t> groups_;  // [n_units]
   std::unique_ptr<CachePolicy> policy_;
+  uint32_t n_parts_;
   std::vector<Slot> slots_;
   std::vector<size_t> where_;  // [n_units] slot, or kNowhere
   size_t n_taken_ = 0;         // slots that ever held something: the first ones
@@ -67,9 +70,10 @@ struct CacheCounts {
 };
 
 // From an empty cache, or from one that a profile has warmed: `rates` are [n_groups, n_units of each] of the
-// trace (TaskProfile::rates()), or empty. n_slots > 0.
+// trace (TaskProfile::rates()), or empty. The trace's units are cached in `n_parts` equal parts, of which hits
+// and misses are counted. n_slots >= n_parts.
 CacheCounts simulate_cache(const RoutingTrace& trace, size_t n_slots, std::unique_ptr<CachePolicy> policy,
-                           std::span<const float> rates = {});
+                           std::span<const float> rates = {}, uint32_t n_parts = 1);
 
 // The least that any eviction could miss, which knows the future (Belady's rule) and need not keep what it
 // reads. From the same cache.

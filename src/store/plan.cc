@@ -23,6 +23,7 @@ struct Rooms {
   std::vector<uint64_t> unit;  // [n_units]
   uint64_t streamed = 0, cached = 0, by_row = 0;
   uint64_t largest_streamed = 0, largest_cached = 0;
+  uint64_t n_parts = 1;  // kCached units that must have slots at once
   // The largest single row of each kind that can be asked for by row.
   uint64_t row_of_by_row = 0, row_of_streamed = 0;
 
@@ -54,6 +55,7 @@ Rooms measure(std::span<const UnitSpec> units, IoMode mode) {
       case UnitKind::kCached:
         rooms.cached += layout.room;
         rooms.largest_cached = std::max(rooms.largest_cached, layout.room);
+        rooms.n_parts = std::max<uint64_t>(rooms.n_parts, unit.n_parts);
         break;
       case UnitKind::kByRow:
         rooms.by_row += layout.room;
@@ -86,10 +88,14 @@ uint64_t row_ring(uint64_t row, uint64_t spare) {
 // The largest row of all.
 uint64_t any_row(const Rooms& rooms) { return std::max(rooms.row_of_by_row, rooms.row_of_streamed); }
 
+// The least that the cache may have.
+uint64_t least_slots(const Rooms& rooms) {
+  return round_up(rooms.n_parts * rooms.largest_cached, kPageBytes);
+}
+
 // What no plan that reads anything again can do without.
 uint64_t least_total(const Rooms& rooms) {
-  return least_stream_ring(rooms) + least_row_ring(any_row(rooms)) +
-         round_up(rooms.largest_cached, kPageBytes);
+  return least_stream_ring(rooms) + least_row_ring(any_row(rooms)) + least_slots(rooms);
 }
 
 bool is_kind(const UnitSpec& unit, UnitKind kind) { return unit.kind == kind; }
@@ -129,13 +135,13 @@ void pin_evenly(StorePlan& plan, std::span<const UnitSpec> units, const Rooms& r
 
 }  // namespace
 
-StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass) {
+StoreNeeds store_needs(std::span<const UnitSpec> units, size_t cached_per_pass) {
   const Rooms packed = measure(units, IoMode::kBuffered);
   const Rooms paged = measure(units, IoMode::kDirect);
   StoreNeeds needs;
   needs.all = packed.all();
   needs.minimum = std::min(needs.all, least_total(paged));
-  const uint64_t experts = experts_per_pass * round_up(paged.largest_cached, kPageBytes);
+  const uint64_t experts = cached_per_pass * round_up(paged.largest_cached, kPageBytes);
   needs.one_token = experts == 0 ? needs.minimum
                                  : std::min(needs.all, round_up(paged.streamed, kPageBytes) +
                                                            least_row_ring(any_row(paged)) + experts);
@@ -203,9 +209,9 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
   SLUICE_CHECK(least_total(rooms) <= weight_bytes);
   const uint64_t beyond_least = weight_bytes - least_total(rooms);
   plan.row_room = row_ring(rooms.row_of_by_row, beyond_least);
-  const uint64_t slot = round_up(rooms.largest_cached, kPageBytes);  // the least that the cache may have
+  const uint64_t slots_at_least = least_slots(rooms);
   const uint64_t dense = round_up(rooms.streamed, kPageBytes);
-  if (dense + slot + plan.row_room <= weight_bytes) {
+  if (dense + slots_at_least + plan.row_room <= weight_bytes) {
     for (size_t u = 0; u < units.size(); ++u) {
       if (is_kind(units[u], UnitKind::kStreamed)) pin(plan, rooms, u);
     }
@@ -230,8 +236,9 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
     // read one expert while another is computed.
     plan.row_room = row_ring(any_row(rooms), beyond_least);
     if (n_cached > 0) {
-      plan.n_slots =
-          1 + std::min({n_cached - 1, kSlotsBesideStream - 1, beyond_least / 8 / rooms.largest_cached});
+      const uint64_t least = rooms.n_parts;
+      plan.n_slots = least + std::min({n_cached - least, (kSlotsBesideStream - 1) * least,
+                                       beyond_least / 8 / rooms.largest_cached});
     }
     const uint64_t slots = round_up(plan.n_slots * rooms.largest_cached, kPageBytes);
     const uint64_t deep = 2 * queue_depth * kMaxReadBytes + rooms.largest_streamed;

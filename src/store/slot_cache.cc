@@ -9,9 +9,12 @@ namespace sluice {
 
 using State = Transfer::State;
 
-SlotCache::SlotCache(std::vector<uint32_t> groups, std::byte* slots, size_t n_slots, uint64_t slot_room,
+SlotCache::SlotCache(std::vector<uint32_t> groups, std::vector<UnitId> first_parts, size_t n_parts,
+                     std::byte* slots, size_t n_slots, uint64_t slot_room,
                      std::unique_ptr<CachePolicy> policy, TransferPool& pool, ReadQueue& reads)
     : groups_(std::move(groups)),
+      first_parts_(std::move(first_parts)),
+      n_parts_(n_parts),
       slots_base_(slots),
       slot_room_(slot_room),
       policy_(std::move(policy)),
@@ -20,6 +23,7 @@ SlotCache::SlotCache(std::vector<uint32_t> groups, std::byte* slots, size_t n_sl
       slots_(n_slots),
       holder_(groups_.size(), nullptr),
       n_usable_(n_slots) {
+  SLUICE_CHECK(n_slots == 0 || n_slots >= n_parts, "%zu slots for %zu parts", n_slots, n_parts);
   policy_->reset(CacheGeometry(n_slots, groups_));
   resize(n_slots);
 }
@@ -27,7 +31,7 @@ SlotCache::SlotCache(std::vector<uint32_t> groups, std::byte* slots, size_t n_sl
 void SlotCache::begin_acquire(UnitId first, bool some_are_missing) {
   ++acquire_;
   policy_->begin(groups_[first]);
-  max_kept_ = n_usable_ - (some_are_missing ? 1 : 0);
+  max_kept_ = n_usable_ - (some_are_missing ? n_parts_ : 0);
 }
 
 void SlotCache::keep(UnitId unit) {
@@ -63,6 +67,13 @@ Transfer& SlotCache::lease(UnitId unit, const Layout& layout) {
   transfer.is_used = true;
   transfer.acquire = acquire_;
   read_if_wanted(slots_[transfer.slot]);
+  return transfer;
+}
+
+Transfer& SlotCache::hold(UnitId unit) {
+  Transfer& transfer = *holder_[unit];
+  if (transfer.refs == 0 && transfer.n_kept == 0) count_busy(transfer, 1);
+  ++transfer.refs;
   return transfer;
 }
 
@@ -118,8 +129,8 @@ void SlotCache::take_back(Transfer& transfer) {
 }
 
 void SlotCache::resize(size_t n_slots) {
-  SLUICE_CHECK(n_slots <= slots_.size() && (n_slots > 0 || slots_.empty()) && n_kept_ == 0, "%zu slots",
-               n_slots);
+  SLUICE_CHECK(n_slots <= slots_.size() && (n_slots >= n_parts_ || slots_.empty()) && n_kept_ == 0,
+               "%zu slots", n_slots);
   if (n_slots < slots_.size()) is_whole_ = false;
   n_usable_ = n_slots;
   n_busy_ = n_out_ = 0;
@@ -165,7 +176,7 @@ void SlotCache::empty(size_t slot) {
 
 // A free slot; one that nobody wants now; or else one whose leases must end first, of this acquire() rather
 // than of another.
-size_t SlotCache::choose_slot() {
+size_t SlotCache::choose_slot(UnitId unit) {
   if (!empty_.empty()) {
     const size_t slot = empty_.back();
     empty_.pop_back();
@@ -174,7 +185,10 @@ size_t SlotCache::choose_slot() {
   const auto is_idle = [this](size_t slot) {
     return is_usable(slot) && slots_[slot].last->refs + slots_[slot].last->n_kept == 0;
   };
-  const auto is_not_kept = [this](size_t slot) { return is_usable(slot) && slots_[slot].last->n_kept == 0; };
+  const auto is_not_kept = [this, unit](size_t slot) {
+    return is_usable(slot) && slots_[slot].last->n_kept == 0 &&
+           first_parts_[slots_[slot].last->unit] != first_parts_[unit];
+  };
   const auto is_ours = [&](size_t slot) {
     return is_not_kept(slot) && slots_[slot].last->acquire == acquire_;
   };
@@ -186,7 +200,7 @@ size_t SlotCache::choose_slot() {
 }
 
 Transfer& SlotCache::move_in(UnitId unit, const Layout& layout) {
-  const size_t index = choose_slot();
+  const size_t index = choose_slot(unit);
   Slot& slot = slots_[index];
   Transfer& transfer = *pool_.take(unit, Transfer::Place::kSlot, &layout);
   transfer.slot = static_cast<uint32_t>(index);

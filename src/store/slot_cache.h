@@ -18,20 +18,28 @@ namespace sluice {
 class SlotCache {
  public:
   // `slots` is [n_slots, slot_room] bytes; `groups` [n_units], CacheGeometry::kNoGroup for what is not
-  // cached.
-  SlotCache(std::vector<uint32_t> groups, std::byte* slots, size_t n_slots, uint64_t slot_room,
-            std::unique_ptr<CachePolicy> policy, TransferPool& pool, ReadQueue& reads);
+  // cached; `first_parts` [n_units] the first of the parts that a unit belongs to; `n_parts` of them at most,
+  // and at least as many slots.
+  SlotCache(std::vector<uint32_t> groups, std::vector<UnitId> first_parts, size_t n_parts, std::byte* slots,
+            size_t n_slots, uint64_t slot_room, std::unique_ptr<CachePolicy> policy, TransferPool& pool,
+            ReadQueue& reads);
 
   bool holds(UnitId unit) const { return holder_[unit] != nullptr; }
 
   // One acquire() of cached units, `first` the first of them: begin_acquire(), then keep() for every unit
   // that is there, so that none of the others evicts it, then lease() for all of them in order. No lease
-  // waits for the release of a later one: where something is missing one slot is never kept, and the missing
-  // go through it if need be.
+  // waits for the release of a later one, nor for one of its own parts: where something is missing as many
+  // slots as there are parts are never kept, and the missing go through them if need be.
   void begin_acquire(UnitId first, bool some_are_missing);
   void keep(UnitId unit);
   Transfer& lease(UnitId unit, const Layout& layout);
   void release(Transfer& transfer);
+
+  // Leases a unit that has_arrived() beside all books: no access, neither counted nor told to the policy.
+  bool has_arrived(UnitId unit) const {
+    return holds(unit) && holder_[unit]->state == Transfer::State::kArrived;
+  }
+  Transfer& hold(UnitId unit);
 
   // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none.
   bool prefetch(UnitId unit, const Layout& layout);
@@ -79,12 +87,14 @@ class SlotCache {
   bool is_usable(size_t slot) const { return slot < n_usable_; }
   void count_busy(const Transfer& transfer, int by);
   void empty(size_t slot);
-  size_t choose_slot();
+  size_t choose_slot(UnitId unit);
   Transfer& move_in(UnitId unit, const Layout& layout);
   void move_on(Slot& slot);
   void read_if_wanted(Slot& slot);
 
-  std::vector<uint32_t> groups_;  // [n_units]
+  std::vector<uint32_t> groups_;     // [n_units]
+  std::vector<UnitId> first_parts_;  // [n_units]
+  size_t n_parts_;
   std::byte* slots_base_;
   uint64_t slot_room_;
   std::unique_ptr<CachePolicy> policy_;

@@ -472,6 +472,46 @@ TEST_P(StoreTest, CountsTheHitsOfASimulation) {
   }
 }
 
+// Both parts of a pair are held before either is released, with as few slots as a store accepts.
+TEST_P(StoreTest, PartsOfOneNeverWaitForEachOther) {
+  faults_->max_delay_us = 50;
+  SmallModel model;
+  for (const UnitId unit : model.experts) {
+    model.units[unit].part = static_cast<uint16_t>((unit - model.experts[0]) % 2);
+    model.units[unit].n_parts = 2;
+  }
+  const StoreNeeds needs = store_needs(model.units, 3);
+  for (const uint64_t bytes : {needs.minimum, needs.one_token, (needs.one_token + needs.all) / 2}) {
+    for (const std::string_view policy : cache_policy_names()) {
+      MemoryBudget budget(UINT64_MAX);
+      StoreOptions o = options(bytes);
+      o.policy = policy;
+      WeightStore store(model.paths, model.units, o, budget);
+      store.load();
+      ASSERT_GE(store.stats().cache_slots, 2u);
+      std::mt19937 random(7);
+      for (int n = 0; n < 40; ++n) {
+        std::vector<UnitRange> ranges;
+        for (size_t pair = 0; pair < model.experts.size(); pair += 2) {
+          if (random() % 4 > 0) continue;
+          ranges.push_back({model.experts[pair]});
+          ranges.push_back({model.experts[pair + 1]});
+        }
+        Lease lease = store.acquire(ranges);
+        std::vector<int> n_arrived(ranges.size() / 2);
+        while (const auto index = lease.wait_any()) {
+          if (++n_arrived[*index / 2] < 2) continue;
+          for (const size_t part : {*index / 2 * 2, *index / 2 * 2 + 1}) {
+            ASSERT_TRUE(range_is_right(model, lease, part, ranges[part]));
+            lease.release(part);
+          }
+        }
+        ASSERT_EQ(std::count(n_arrived.begin(), n_arrived.end(), 2), static_cast<long>(n_arrived.size()));
+      }
+    }
+  }
+}
+
 // Two equally used units are told apart by what is expected.
 TEST_P(StoreTest, HandsExpectationsToThePolicy) {
   const SmallModel model;
@@ -707,6 +747,53 @@ TEST(WeightStore, DeliversHitsBeforeMisses) {
   EXPECT_EQ(lease.poll_any(), 1u);
   EXPECT_EQ(lease.wait_any(), 0u);
   EXPECT_EQ(lease.wait_any(), std::nullopt);
+}
+
+// What is held is in nobody's way afterwards, and was never an access.
+TEST(WeightStore, HoldsWhatIsThereAndCountsNothing) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  MemoryBudget budget(UINT64_MAX);
+  StoreOptions options = with_bytes(needs.one_token);
+  options.policy = "lru";
+  WeightStore store(model.paths, model.units, options, budget);
+  store.load();
+  const auto use_the_others = [&] {
+    for (size_t i = 2; i < model.experts.size(); ++i) {
+      const UnitRange range = {model.experts[i]};
+      Lease lease = store.acquire({&range, 1});
+      lease.wait(0);
+    }
+  };
+  const std::vector<UnitRange> two = {{model.experts[0]}, {model.experts[1]}};
+  { store.acquire(two).wait(1); }
+  { store.acquire(two).wait(0); }
+  const StoreStats before = store.stats();
+  std::vector<UnitRange> ranges = {two[0], {model.experts.back()}, two[1]};
+  Lease held = store.hold(ranges);
+  ASSERT_EQ(ranges.size(), 2u);
+  ASSERT_EQ(held.size(), 2u);
+  EXPECT_EQ(store.stats().hits, before.hits);
+  EXPECT_EQ(store.stats().misses, before.misses);
+  use_the_others();
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(ranges[i].unit, two[i].unit);
+    EXPECT_TRUE(store.holds(two[i].unit));
+    EXPECT_TRUE(range_is_right(model, held, i, two[i]));
+  }
+  held = Lease();
+  use_the_others();
+  EXPECT_FALSE(store.holds(two[0].unit));
+  EXPECT_FALSE(store.holds(two[1].unit));
+
+  WeightStore whole(model.paths, model.units, with_bytes(needs.all), budget);
+  whole.load();
+  ranges = {two[0], {model.experts.back()}};
+  held = whole.hold(ranges);
+  ASSERT_EQ(ranges.size(), 2u);
+  EXPECT_TRUE(range_is_right(model, held, 1, ranges[1]));
+  EXPECT_EQ(whole.stats().hits, 0u);
+  held = Lease();
 }
 
 TEST(WeightStore, PrefetchTurnsMissesIntoHits) {

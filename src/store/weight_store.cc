@@ -78,6 +78,19 @@ std::vector<uint32_t> groups_of(std::span<const UnitSpec> units) {
   return groups;
 }
 
+// The first of the parts that each unit belongs to, and how many there are at most.
+std::vector<UnitId> first_parts_of(std::span<const UnitSpec> units) {
+  std::vector<UnitId> first;
+  for (const UnitSpec& unit : units) first.push_back(static_cast<UnitId>(first.size()) - unit.part);
+  return first;
+}
+
+size_t most_parts_of(std::span<const UnitSpec> units) {
+  size_t most = 1;
+  for (const UnitSpec& unit : units) most = std::max<size_t>(most, unit.n_parts);
+  return most;
+}
+
 std::unique_ptr<AsyncReader> make_store_reader(const StoreOptions& options, size_t depth) {
   return options.reader_factory ? options.reader_factory(depth) : make_reader(depth);
 }
@@ -109,7 +122,8 @@ class Reservation {
   uint64_t bytes_;
 };
 
-constexpr size_t kLeastSlots = 4;  // that the governor leaves: one expert is read while another is computed
+// What the governor leaves: one expert is read while another is computed, in two parts perhaps.
+constexpr size_t kLeastSlots = 4;
 
 }  // namespace
 
@@ -170,8 +184,8 @@ struct WeightStore::Impl {
         pinned_room(units.size(), nullptr),
         reads(setup.copies, make_store_reader(options, n_reads()), n_reads(),
               setup.copies.size() * depth * kMaxReadBytes, read_pace(options), read_memory()),
-        slots(groups_of(units), cache_arena.data(), setup.plan.n_slots, setup.plan.slot_room,
-              make_policy(options), pool, reads),
+        slots(groups_of(units), first_parts_of(units), most_parts_of(units), cache_arena.data(),
+              setup.plan.n_slots, setup.plan.slot_room, make_policy(options), pool, reads),
         stream(streamed_units(units, setup.plan), layouts, stream_arena.data(), stream_arena.size(), pool,
                reads),
         rows(row_arena.data(), row_arena.size(), pool, reads),
@@ -419,6 +433,22 @@ struct WeightStore::Impl {
     if (has_streamed) stream.catch_up();
   }
 
+  void hold_arrived(std::vector<UnitRange>& ranges, Lease::State& state) {
+    std::erase_if(ranges, [this](const UnitRange& range) {
+      SLUICE_DCHECK(range.unit < units.size() && units[range.unit].kind == UnitKind::kCached);
+      return base[range.unit] == nullptr && !slots.has_arrived(range.unit);
+    });
+    state.items.resize(ranges.size());
+    for (size_t i = 0; i < ranges.size(); ++i) {
+      LeaseItem& item = state.items[i];
+      item = {.lease = &state, .index = static_cast<uint32_t>(i), .unit = ranges[i].unit};
+      item.row_end = units[item.unit].rows;
+      item.base = base[item.unit];
+      if (item.base == nullptr) item.transfer = &slots.hold(item.unit);
+      arrive(item);
+    }
+  }
+
   void keep_hits(const Lease::State& state) {
     const auto is_cached = [this](const LeaseItem& item) {
       return item.base == nullptr && units[item.unit].kind == UnitKind::kCached;
@@ -618,6 +648,7 @@ struct WeightStore::Impl {
 };
 
 Lease::Lease(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Lease::Lease() noexcept = default;
 Lease::Lease(Lease&& other) noexcept = default;
 
 Lease& Lease::operator=(Lease&& other) noexcept {
@@ -701,6 +732,14 @@ Lease WeightStore::acquire(std::span<const UnitRange> ranges) {
   const std::lock_guard lock(impl_->books);
   lease.state_ = impl_->take_state();
   impl_->acquire(ranges, *lease.state_);
+  return lease;
+}
+
+Lease WeightStore::hold(std::vector<UnitRange>& ranges) {
+  Lease lease;
+  const std::lock_guard lock(impl_->books);
+  lease.state_ = impl_->take_state();
+  impl_->hold_arrived(ranges, *lease.state_);
   return lease;
 }
 

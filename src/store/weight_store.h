@@ -42,6 +42,10 @@ struct UnitSpec {
   std::vector<Extent> extents;
   int64_t rows = 1;    // every extent is this many equal rows
   uint32_t group = 0;  // of a kCached unit: ascends through a pass; for the cache's policy
+  // Of a kCached unit: it is part `part` of `n_parts` neighbours. Acquired one after another they never wait
+  // for each other's release, so that all of them can be held at once.
+  uint16_t part = 0;
+  uint16_t n_parts = 1;
 };
 
 // A weight, or a block of its rows, without a pointer: planes are consecutive extents of one unit.
@@ -86,7 +90,7 @@ struct StoreStats {
 // must not outlive the store. Destroying it releases what is left.
 class Lease {
  public:
-  Lease() = default;
+  Lease() noexcept;
   Lease(Lease&& other) noexcept;
   Lease& operator=(Lease&& other) noexcept;
   ~Lease();
@@ -146,11 +150,11 @@ struct StoreOptions {
 // Needs of a set of units, before anything is loaded.
 struct StoreNeeds {
   uint64_t all = 0;        // everything resident
-  uint64_t minimum = 0;    // the least weight_bytes that a store accepts: rings plus one expert
-  uint64_t one_token = 0;  // the dense part plus `experts_per_pass` experts: below it most are read anew.
-                           // The minimum if there are no experts.
+  uint64_t minimum = 0;    // the least weight_bytes that a store accepts: rings plus one expert, all parts
+  uint64_t one_token = 0;  // the dense part plus `cached_per_pass` kCached units: below it most are read
+                           // anew. The minimum if there are none.
 };
-StoreNeeds store_needs(std::span<const UnitSpec> units, size_t experts_per_pass);
+StoreNeeds store_needs(std::span<const UnitSpec> units, size_t cached_per_pass);
 
 // The gauges of a store with these options, without opening or allocating anything. Throws Error(kNoMemory)
 // below the minimum, as the store does. IoChoice::kAuto counts as kDirect, which has the least room.
@@ -175,6 +179,10 @@ class WeightStore {
   // whole. At most one lease with unreleased kStreamed or kCached units that are not resident is open at a
   // time.
   Lease acquire(std::span<const UnitRange> ranges);
+
+  // Holds those of these whole kCached units that are in memory now, and shortens `ranges` to them. No
+  // demand: nothing is read, evicted or counted, and the policy is not told.
+  Lease hold(std::vector<UnitRange>& ranges);
 
   // Advice that these kCached units are wanted soon; never blocks, never fails, evicts nothing that is
   // leased. Returns how many of them, from the first, it has seen to: fewer than all if the disk has demands

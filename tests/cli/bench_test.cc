@@ -78,8 +78,20 @@ TEST(Bench, ReportsWhatItMeasured) {
   EXPECT_GT(double(decode["bytes"]["ssd_counted"]), 0);
   // No eviction can read less than the best possible one.
   EXPECT_LE(double(decode["bytes"]["ssd_forced_by_budget"]), double(decode["bytes"]["ssd_counted"]));
+  EXPECT_EQ(double(decode["speculation"]["experts_per_step"]), 0);
   EXPECT_FALSE(report.contains("batches"));
   EXPECT_FALSE(report.contains("peer"));
+}
+
+TEST(Bench, CountsExpertsComputedAhead) {
+  SLUICE_REQUIRE_SHARED();
+  const Json report = bench({"-p", "16", "-n", "8", "-r", "1", "--speculate-experts", "2"});
+  const Json& counts = report["tests"][1]["speculation"];
+  // Two in each of six layers.
+  EXPECT_EQ(double(counts["experts_per_step"]), 12);
+  EXPECT_LE(double(counts["confirmed_per_step"]), 12);
+  EXPECT_EQ(double(counts["wasted_bytes_per_step"]) > 0, double(counts["confirmed_per_step"]) < 12);
+  EXPECT_EQ(double(report["tests"][0]["speculation"]["experts_per_step"]), 0);
 }
 
 TEST(Bench, ContextsAreFilledAndCutBack) {

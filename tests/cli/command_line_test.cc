@@ -166,6 +166,47 @@ TEST(CommandLine, LossyRoutingSaysSoAndCostsWhatIsAllowed) {
   expect_refused({"run", demo(), "x", "--max-loss", "1%"}, 1, "--loss-text");
 }
 
+TEST(CommandLine, ExpertsComputedAheadAreCountedAndChangeNothing) {
+  SLUICE_REQUIRE_SHARED();
+  const auto report = [&](const char* n) {
+    const Outcome outcome = sluice({"run", demo(), "Once upon a time", "-n", "12", "--temp", "0",
+                                    "--prefetch", "router", "--speculate-experts", n, "--json"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+  };
+  const Json without = report("0"), with = report("4");
+  EXPECT_EQ(without["token_ids"], with["token_ids"]);
+  EXPECT_EQ(without["cache"], with["cache"]);
+  EXPECT_EQ(without["speculation"]["experts"], 0);
+  const Json& counts = with["speculation"];
+  EXPECT_GT(int64_t(counts["confirmed"]), 0);
+  EXPECT_GT(int64_t(counts["discarded"]), 0);
+  EXPECT_EQ(int64_t(counts["confirmed"]) + int64_t(counts["discarded"]), int64_t(counts["experts"]));
+  EXPECT_GT(int64_t(counts["wasted_bytes"]), 0);
+  const Outcome line = sluice({"run", demo(), "x", "-n", "8", "--stats", "--speculate-experts", "2"});
+  EXPECT_NE(line.err.find("experts computed ahead"), std::string::npos) << line.err;
+  for (const char* n : {"-1", "257", "many", "1.5"})
+    expect_refused({"run", demo(), "x", "--speculate-experts", n}, 2, "--speculate-experts");
+}
+
+TEST(CommandLine, HalfExpertsSayTheSame) {
+  SLUICE_REQUIRE_SHARED();
+  const auto report = [&](const char* parts) {
+    const Outcome outcome = sluice({"run", demo(), "Once upon a time", "-n", "12", "--temp", "0", "--weights",
+                                    "40%", "--prefetch", "off", "--expert-split", parts, "--json"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+  };
+  const Json whole = report("1"), halves = report("2");
+  EXPECT_EQ(whole["token_ids"], halves["token_ids"]);
+  const auto accesses = [](const Json& run) {
+    return int64_t(run["cache"]["hits"]) + int64_t(run["cache"]["misses"]);
+  };
+  EXPECT_EQ(2 * accesses(whole), accesses(halves));
+  for (const char* parts : {"0", "3", "half"})
+    expect_refused({"run", demo(), "x", "--expert-split", parts}, 2, "--expert-split");
+}
+
 TEST(CommandLine, RecordedRoutingIsReplayed) {
   SLUICE_REQUIRE_SHARED();
   const Scratch scratch;

@@ -133,9 +133,9 @@ std::vector<Values> all_matrices(const BoundModel& model) {
       add(*weight);
     }
     if (layer.router) {
-      for (UnitId e = 0; e < static_cast<UnitId>(model.spec.n_experts); ++e) {
+      for (int64_t e = 0; e < model.spec.n_experts; ++e) {
         for (const WeightRef& ref : {layer.experts.gate, layer.experts.up, layer.experts.down})
-          all.push_back(read_values(model, ExpertWeights::of(ref, layer.experts.first_unit + e)));
+          all.push_back(read_values(model, ExpertWeights::of(ref, layer.experts.unit(e))));
       }
     }
   }

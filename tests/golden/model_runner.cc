@@ -11,6 +11,8 @@ ModelRunner::ModelRunner(const std::string& path, const RunOptions& options)
   model_options.store = options.store;
   model_options.kv_type = options.kv;
   model_options.prefetch = options.prefetch;
+  model_options.speculate_experts = options.speculate_experts;
+  model_options.expert_parts = options.expert_parts;
   model_options.max_batch_tokens = std::max<int64_t>(chunk_, 8);
   model_ = std::make_unique<Model>(Checkpoint::open(path), model_options);
   const StoreNeeds needs = model_->needs().weights;

@@ -21,6 +21,8 @@ struct RunOptions {
   StoreOptions store;
   std::string prefetch = "off";
   std::vector<float> expert_rates;  // Model::set_expert_rates(); empty: none
+  int64_t speculate_experts = 0;
+  uint32_t expert_parts = 1;
 };
 
 // One loaded model and what it stands on.

@@ -145,10 +145,80 @@ TEST_P(Residency, BegunWithAnyExperts) {
     if (!spec.is_moe()) return;
     options.expert_rates.resize(static_cast<size_t>(spec.n_layers * spec.n_experts));
     for (float& rate : options.expert_rates) rate = static_cast<float>(random() % 1000) / 1000;
-    ModelRunner runner(path_, options);
-    const StoreStats stats = runner.model().store_stats();
-    EXPECT_EQ(stats.warm_units, stats.cache_slots);
-    EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << "weights " << weights;
+    for (const uint32_t n_parts : {1U, 2U}) {
+      options.expert_parts = n_parts;
+      ModelRunner runner(path_, options);
+      const StoreStats stats = runner.model().store_stats();
+      EXPECT_EQ(stats.warm_units, stats.cache_slots);
+      EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << "weights " << weights;
+    }
+  }
+}
+
+// Experts computed before their router has chosen: the same bits, and the cache counts what it counts
+// without.
+TEST_P(Residency, EverySpeculation) {
+  for (const double weights : {1.0, 0.5}) {
+    RunOptions options = standard();
+    options.weights = weights;
+    options.chunk = 1;
+    ModelRunner plain(path_, options);
+    ASSERT_TRUE(same_bits(plain.all_logits(tokens_), reference_));
+    const StoreStats counted = plain.model().store_stats();
+    EXPECT_EQ(plain.model().speculation().experts, 0u);
+    for (const char* prefetch :
+         {"off", "auto", "study", "router", "linear", "shadow", "cooccurrence", "previous", "frequency"}) {
+      options.prefetch = prefetch;
+      for (const int n_threads : {1, 2, 4}) {
+        options.n_threads = n_threads;
+        options.speculate_experts = n_threads == 2 ? 1 : 256;
+        ModelRunner runner(path_, options);
+        EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << prefetch << ", " << n_threads;
+        const SpeculationCounts counts = runner.model().speculation();
+        if (!runner.spec().is_moe()) {
+          EXPECT_EQ(counts.experts, 0u);
+          continue;
+        }
+        EXPECT_LE(counts.confirmed, counts.experts);
+        EXPECT_EQ(counts.wasted_bytes > 0, counts.confirmed < counts.experts);
+        if (weights < 1 && std::string_view(prefetch) != "off") continue;
+        // A few slots may hold nothing that is likely.
+        EXPECT_TRUE(weights < 1 || counts.confirmed > 0) << prefetch;
+        EXPECT_EQ(runner.model().store_stats().hits, counted.hits);
+        EXPECT_EQ(runner.model().store_stats().misses, counted.misses);
+      }
+    }
+  }
+}
+
+// Experts in halves, whose reads end in any order.
+TEST_P(Residency, HalfExperts) {
+  for (const double weights : {1.0, 0.6, 0.3, 0.0}) {
+    for (const int n_threads : {1, 2, 4}) {
+      for (const int64_t chunk : {1, 64}) {
+        RunOptions options = standard();
+        options.weights = weights;
+        options.n_threads = n_threads;
+        options.chunk = chunk;
+        options.expert_parts = 2;
+        options.prefetch = n_threads == 2 ? "off" : "router";
+        options.speculate_experts = n_threads == 4 ? 2 : 0;
+        const auto faults = std::make_shared<Faults>();
+        faults->seed = static_cast<uint32_t>(n_threads);
+        faults->max_delay_us = 30;
+        options.store.reader_factory = [faults](size_t depth) {
+          return std::make_unique<FaultyReader>(make_reader(depth), depth, faults);
+        };
+        ModelRunner runner(path_, options);
+        EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_))
+            << "weights " << weights << ", threads " << n_threads << ", chunk " << chunk;
+        const StoreStats stats = runner.model().store_stats();
+        EXPECT_EQ((stats.hits + stats.misses) % 2, 0u);
+        if (runner.spec().is_moe() && n_threads == 4 && chunk == 1 && weights == 1.0) {
+          EXPECT_GT(runner.model().speculation().confirmed, 0u);
+        }
+      }
+    }
   }
 }
 
@@ -196,6 +266,7 @@ TEST_P(Residency, BatchOfThree) {
   for (const double weights : {1.0, 0.3}) {
     RunOptions options = standard();
     options.weights = weights;
+    options.speculate_experts = 4;  // acts as soon as two of the three have ended
     ModelRunner runner(path_, options);
     const auto batched = runner.batched_logits(sequences);
     EXPECT_TRUE(same_bits(batched[0], reference_));

@@ -1,6 +1,6 @@
 // The simulator counts what the engine counts: routes of real passes, recorded by the route observer,
 // replayed under the same policy in as many slots give the same hits and misses, exactly. Passes of one
-// token, and of so many that their experts come in waves.
+// token, and of so many that their experts come in waves; of whole experts, and of halves.
 #include <gtest/gtest.h>
 
 #include "store/cache_simulator.h"
@@ -24,12 +24,13 @@ struct Counted {
 
 // Two prompts and what follows them.
 Counted run(const std::string& path, double weights, const std::string& policy, const std::string& split,
-            const std::vector<float>& rates = {}) {
+            const std::vector<float>& rates, uint32_t n_parts) {
   RunOptions options{.kv = KvType::kF16, .f32_activations = false, .chunk = 16};
   options.weights = weights;
   options.store.policy = policy;
   options.store.split = split;
   options.expert_rates = rates;
+  options.expert_parts = n_parts;
   ModelRunner runner(path, options);
   Model& model = runner.model();
   TraceRecorder recorder({.model = path,
@@ -64,14 +65,17 @@ TEST(Simulator, CountsWhatTheEngineCounts) {
     for (const std::string_view name : cache_policy_names()) {
       for (const std::string_view split_name : cache_split_names()) {
         const std::string policy(name), split(split_name);
-        const Counted counted = run(path, weights, policy, split);
-        ASSERT_GT(counted.stats.cache_slots, 0U);
-        const CacheCounts simulated =
-            simulate_cache(counted.trace, counted.stats.cache_slots, make_cache_policy(policy, split));
-        EXPECT_EQ(simulated.hits, counted.stats.hits) << policy << ", " << split << ", " << weights;
-        EXPECT_EQ(simulated.misses, counted.stats.misses) << policy << ", " << split << ", " << weights;
-        if (slots.empty() || slots.back() != counted.stats.cache_slots)
-          slots.push_back(counted.stats.cache_slots);
+        uint64_t n_slots = 0;
+        for (const uint32_t n_parts : {2U, 1U}) {
+          const Counted counted = run(path, weights, policy, split, {}, n_parts);
+          n_slots = counted.stats.cache_slots;
+          ASSERT_GE(n_slots, n_parts);
+          const CacheCounts simulated =
+              simulate_cache(counted.trace, n_slots, make_cache_policy(policy, split), {}, n_parts);
+          EXPECT_EQ(simulated.hits, counted.stats.hits) << policy << ", " << split << ", " << weights;
+          EXPECT_EQ(simulated.misses, counted.stats.misses) << policy << ", " << split << ", " << weights;
+        }
+        if (slots.empty() || slots.back() != n_slots) slots.push_back(n_slots);
       }
     }
   }
@@ -91,7 +95,7 @@ TEST(Simulator, CountsWhatAnEngineCountsThatBeginsWarm) {
     for (const std::string_view name : cache_policy_names()) {
       for (const std::string_view split_name : cache_split_names()) {
         const std::string policy(name), split(split_name);
-        const Counted counted = run(path, weights, policy, split, rates);
+        const Counted counted = run(path, weights, policy, split, rates, 1);
         const size_t n_slots = counted.stats.cache_slots;
         EXPECT_EQ(counted.stats.warm_units, std::min<size_t>(n_slots, 58)) << weights;  // 58 rates are not 0
         const CacheCounts simulated =

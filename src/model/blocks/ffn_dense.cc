@@ -7,6 +7,14 @@ void swiglu_rows(const Compute& compute, float* gate, const float* up, int64_t r
                     [&](int64_t row, int) { swiglu(compute, gate + row * cols, up + row * cols, 1, cols); });
 }
 
+void swiglu_rows(const Compute& compute, float* gate, const float* up, std::span<const int32_t> rows,
+                 int64_t cols) {
+  compute.pool->run(static_cast<int64_t>(rows.size()), [&](int64_t i, int) {
+    const int64_t row = rows[static_cast<size_t>(i)];
+    swiglu(compute, gate + row * cols, up + row * cols, 1, cols);
+  });
+}
+
 void ffn_dense(ExecContext& context, const ModelSpec& spec, const LayerWeights& weights,
                ActivationBuffers& b) {
   const int64_t n = b.input.rows(), width = spec.ffn_width;

@@ -5,21 +5,26 @@
 #include "model/blocks/ffn_dense.h"
 #include "model/blocks/router.h"
 #include "model/predictor/prefetcher.h"
+#include "model/speculation.h"
 
 namespace sluice {
 namespace {
 
 // Changes the choice for one token as lossy.h says.
-void route_lossily(ExecContext& context, RouterKind kind, std::span<const float> logits, UnitId first_unit,
-                   std::span<int32_t> experts, std::span<float> weights) {
+void route_lossily(ExecContext& context, RouterKind kind, std::span<const float> logits,
+                   const ExpertWeights& all_experts, std::span<int32_t> experts, std::span<float> weights) {
   const LossyRouting& lossy = context.lossy;
-  const auto unit_of = [first_unit](size_t expert) { return first_unit + static_cast<UnitId>(expert); };
+  const auto is_held = [&](int64_t expert) {
+    for (uint32_t part = 0; part < all_experts.n_parts; ++part)
+      if (!context.store->holds(all_experts.unit(expert, part))) return false;
+    return true;
+  };
   if (lossy.cache_bias > 0) {
     const auto [least, greatest] = std::minmax_element(logits.begin(), logits.end());
     const float bonus = lossy.cache_bias * (*greatest - *least);
     std::vector<float> biased(logits.begin(), logits.end());
     for (size_t e = 0; e < biased.size(); ++e)
-      if (context.store->holds(unit_of(e))) biased[e] += bonus;
+      if (is_held(static_cast<int64_t>(e))) biased[e] += bonus;
     biased[static_cast<size_t>(experts[0])] = *greatest + 2 * bonus;
     choose(biased, experts);
     weigh(kind, logits, experts, weights);
@@ -27,14 +32,13 @@ void route_lossily(ExecContext& context, RouterKind kind, std::span<const float>
   float all = 0, kept = 0;
   for (size_t i = 0; i < experts.size(); ++i) {
     all += weights[i];
-    const UnitId unit = unit_of(static_cast<size_t>(experts[i]));
     const bool is_light = weights[i] < lossy.top_k_threshold * weights[0];
-    const bool is_missing = lossy.skip_missing && !context.store->holds(unit);
+    const bool is_missing = lossy.skip_missing && !is_held(experts[i]);
     if (i == 0 || !(is_light || is_missing)) {
       kept += weights[i];
       continue;
     }
-    if (!is_light) context.skipped.push_back({.unit = unit});
+    if (!is_light) all_experts.add_units(experts[i], context.skipped);
     experts[i] = kDroppedExpert;
     weights[i] = 0;
     ++context.n_dropped_experts;
@@ -43,13 +47,15 @@ void route_lossily(ExecContext& context, RouterKind kind, std::span<const float>
 }
 
 // The router decides discretely, so it always multiplies with float inputs.
-void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeights& weights,
+void choose_experts(ExecContext& context, const ModelSpec& spec, int64_t layer, const LayerWeights& weights,
                     ActivationBuffers& b, MoeRouting& routing) {
   const int64_t n = b.input.rows(), k = spec.n_experts_per_token;
-  const bool f32_activations = std::exchange(context.compute.f32_activations, true);
-  const LinearOp router[] = {{&weights.router, &b.input, b.router_logits, spec.n_experts}};
-  linear(context, Operator::kRouter, router);
-  context.compute.f32_activations = f32_activations;
+  Speculation& speculation = *context.speculation;
+  const std::span<const MatmulTask> beside = speculation.begin(
+      *context.store, context.compute, layer, weights.experts, context.prefetcher->guess(), b.input);
+  const LinearOp router[] = {
+      {&weights.router, &b.input, b.router_logits, spec.n_experts, /*f32_activations=*/true}};
+  linear(context, Operator::kRouter, router, beside);
 
   routing.experts.resize(static_cast<size_t>(n * k));
   routing.weights.resize(static_cast<size_t>(n * k));
@@ -60,9 +66,9 @@ void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeig
     const auto experts = std::span(routing.experts).subspan(at, count);
     const auto own = std::span(routing.weights).subspan(at, count);
     route(spec.router, logits, experts, own);
-    if (!context.lossy.is_exact())
-      route_lossily(context, spec.router, logits, weights.experts.first_unit, experts, own);
+    if (!context.lossy.is_exact()) route_lossily(context, spec.router, logits, weights.experts, experts, own);
   }
+  speculation.end(layer, std::span(routing.experts).last(static_cast<size_t>(k)));
 }
 
 // Counting sort of the assignments by expert.
@@ -106,19 +112,18 @@ void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
 void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const LayerWeights& weights,
              ActivationBuffers& b, MoeRouting& routing) {
   const Compute& compute = context.compute;
+  const Speculation& speculation = *context.speculation;
   const int64_t n = b.input.rows(), k = spec.n_experts_per_token;
   const int64_t width = spec.expert_width, hidden = spec.hidden;
-  choose_experts(context, spec, weights, b, routing);
+  choose_experts(context, spec, layer, weights, b, routing);
   group_by_expert(spec, n, routing);
 
   const ExpertWeights& experts = weights.experts;
   b.input.prepare(compute, experts.gate.encoding);
   b.input.prepare(compute, experts.up.encoding);
-  const auto unit_of = [&](size_t index) {
-    return experts.first_unit + static_cast<UnitId>(routing.active[index]);
-  };
-  context.ranges.clear();
-  for (size_t i = 0; i < routing.active.size(); ++i) context.ranges.push_back({.unit = unit_of(i)});
+  const size_t n_parts = experts.n_parts;
+  context.ranges.clear();  // range i * n_parts + p is part p of active expert i
+  for (const int32_t expert : routing.active) experts.add_units(expert, context.ranges);
   Prefetcher& prefetcher = *context.prefetcher;
   prefetcher.before_acquire(context.ranges);
   Lease lease = context.store->acquire(context.ranges);
@@ -129,54 +134,76 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
   if (!context.skipped.empty()) context.store->prefetch(context.skipped);
   context.skipped.clear();
 
+  // Assignment a has row a of gate, up and middle. A part makes its columns of gate and up; when all parts of
+  // an expert have, down follows, to whose output a part makes its columns, too.
+  std::vector<int32_t> rows(static_cast<size_t>(routing.first.back()));  // 0, 1, 2, ...
+  for (size_t a = 0; a < rows.size(); ++a) rows[a] = static_cast<int32_t>(a);
+  const auto rows_of = [&](size_t expert) {
+    const auto begin = static_cast<size_t>(routing.first[expert]);
+    return std::span<const int32_t>(rows).subspan(begin,
+                                                  static_cast<size_t>(routing.first[expert + 1]) - begin);
+  };
+  b.middle.set(b.ffn_gate, static_cast<int64_t>(rows.size()), width, width);
+  std::vector<uint32_t> n_arrived(routing.active.size(), 0);  // parts
+  std::vector<size_t> complete;  // active experts, by the parts that arrived last
+  std::vector<int32_t> complete_rows;
   auto& arrived = context.arrived;
   auto& tasks = context.tasks;
-  std::vector<int32_t> middle_rows(
-      static_cast<size_t>(n * k));  // 0, 1, 2, ...: subspans name rows of b.middle
-  for (size_t i = 0; i < middle_rows.size(); ++i) middle_rows[i] = static_cast<int32_t>(i);
 
   for (take_arrived(lease, arrived); !arrived.empty(); take_arrived(lease, arrived)) {
-    // Rows of gate, up and middle: the arrived experts' assignments one after another.
     tasks.clear();
-    int64_t n_rows = 0;
-    for (const size_t index : arrived) {
-      const UnitId unit = unit_of(index);
-      const auto begin = static_cast<size_t>(routing.first[index]);
-      const auto count = static_cast<size_t>(routing.first[index + 1]) - begin;
-      const std::span<const int32_t> tokens = std::span(routing.tokens).subspan(begin, count);
-      tasks.push_back({lease.view(index, ExpertWeights::of(experts.gate, unit)), &b.input, tokens,
-                       b.ffn_gate + n_rows * width, width});
-      tasks.push_back({lease.view(index, ExpertWeights::of(experts.up, unit)), &b.input, tokens,
-                       b.ffn_up + n_rows * width, width});
-      n_rows += static_cast<int64_t>(count);
+    complete.clear();
+    complete_rows.clear();
+    uint64_t bytes = 0;
+    for (const size_t range : arrived) {
+      const size_t expert = range / n_parts;
+      const std::span<const int32_t> own = rows_of(expert);
+      const auto column = static_cast<int64_t>(range % n_parts) * experts.gate.rows;
+      const int64_t at = own[0] * width + column;
+      if (const float* const gate = speculation.gate(routing.active[expert])) {
+        const float* const up = speculation.up(routing.active[expert]);
+        std::copy_n(gate + column, experts.gate.rows, b.ffn_gate + at);
+        std::copy_n(up + column, experts.gate.rows, b.ffn_up + at);
+      } else {
+        const auto tokens =
+            std::span<const int32_t>(routing.tokens).subspan(static_cast<size_t>(own[0]), own.size());
+        const UnitId unit = context.ranges[range].unit;
+        tasks.push_back({lease.view(range, ExpertWeights::of(experts.gate, unit)), &b.input, tokens,
+                         b.ffn_gate + at, width});
+        tasks.push_back(
+            {lease.view(range, ExpertWeights::of(experts.up, unit)), &b.input, tokens, b.ffn_up + at, width});
+        bytes += weight_bytes(experts.gate) + weight_bytes(experts.up);
+      }
+      if (++n_arrived[expert] < n_parts) continue;
+      complete.push_back(expert);
+      complete_rows.insert(complete_rows.end(), own.begin(), own.end());
     }
     {
       ProfileScope scope(*context.profile, Operator::kGateUp);
-      scope.add_bytes(arrived.size() * (weight_bytes(experts.gate) + weight_bytes(experts.up)));
+      scope.add_bytes(bytes);
       matmul(compute, tasks);
     }
     {
       const ProfileScope scope(*context.profile, Operator::kActivation);
-      swiglu_rows(compute, b.ffn_gate, b.ffn_up, n_rows, width);
+      swiglu_rows(compute, b.ffn_gate, b.ffn_up, complete_rows, width);
     }
 
     ProfileScope scope(*context.profile, Operator::kDown);
-    scope.add_bytes(arrived.size() * weight_bytes(experts.down));
-
-    b.middle.set(b.ffn_gate, n_rows, width, width);
-    b.middle.prepare(compute, experts.down.encoding);
+    scope.add_bytes(complete.size() * n_parts * weight_bytes(experts.down));
+    b.middle.prepare(compute, experts.down.encoding, complete_rows);
     tasks.clear();
-    size_t row = 0;
-    for (const size_t index : arrived) {
-      const auto begin = static_cast<size_t>(routing.first[index]);
-      const auto count = static_cast<size_t>(routing.first[index + 1]) - begin;
-      tasks.push_back({lease.view(index, ExpertWeights::of(experts.down, unit_of(index))), &b.middle,
-                       std::span<const int32_t>(middle_rows).subspan(row, count),
-                       b.expert_out + static_cast<int64_t>(begin) * hidden, hidden});
-      row += count;
+    for (const size_t expert : complete) {
+      const std::span<const int32_t> own = rows_of(expert);
+      for (size_t part = 0; part < n_parts; ++part) {
+        const size_t range = expert * n_parts + part;
+        tasks.push_back(
+            {lease.view(range, ExpertWeights::of(experts.down, context.ranges[range].unit)), &b.middle, own,
+             b.expert_out + own[0] * hidden + static_cast<int64_t>(part) * experts.down.rows, hidden});
+      }
     }
     matmul(compute, tasks);
-    for (const size_t index : arrived) lease.release(index);
+    for (const size_t expert : complete)
+      for (size_t part = 0; part < n_parts; ++part) lease.release(expert * n_parts + part);
     prefetcher.go_on();
   }
 

@@ -9,17 +9,26 @@ void take_arrived(Lease& lease, std::vector<size_t>& arrived) {
   for (auto index = lease.wait_any(); index; index = lease.poll_any()) arrived.push_back(*index);
 }
 
-uint64_t weight_bytes(const WeightRef& ref) {
-  const auto bytes = row_bytes(ref.encoding, ref.params, static_cast<uint64_t>(ref.cols));
-  return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0}) * static_cast<uint64_t>(ref.rows);
+namespace {
+
+template <typename Matrix>
+uint64_t matrix_bytes(const Matrix& matrix) {
+  const auto bytes = row_bytes(matrix.encoding, matrix.params, static_cast<uint64_t>(matrix.cols));
+  return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0}) * static_cast<uint64_t>(matrix.rows);
 }
 
-void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops) {
+}  // namespace
+
+uint64_t weight_bytes(const WeightRef& ref) { return matrix_bytes(ref); }
+uint64_t weight_bytes(const WeightView& view) { return matrix_bytes(view); }
+
+void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops,
+            std::span<const MatmulTask> beside) {
   ProfileScope scope(*context.profile, op);
   auto& ranges = context.ranges;
   ranges.clear();
   for (const LinearOp& product : ops) {
-    product.input->prepare(context.compute, product.weight->encoding);
+    if (!product.f32_activations) product.input->prepare(context.compute, product.weight->encoding);
     for (const WeightRef& piece : product.weight->pieces) {
       ranges.push_back({.unit = piece.unit});
       scope.add_bytes(weight_bytes(piece));
@@ -37,11 +46,15 @@ void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops) {
     return MatmulTask{.weight = lease.view(index, ref),
                       .input = product->input,
                       .output = product->output + first_row,
-                      .output_stride = product->output_stride};
+                      .output_stride = product->output_stride,
+                      .f32_activations = product->f32_activations};
   };
+  for (const MatmulTask& task : beside) scope.add_bytes(weight_bytes(task.weight));
   for (take_arrived(lease, context.arrived); !context.arrived.empty(); take_arrived(lease, context.arrived)) {
     context.tasks.clear();
     for (const size_t index : context.arrived) context.tasks.push_back(task_of(index));
+    context.tasks.insert(context.tasks.end(), beside.begin(), beside.end());
+    beside = {};
     matmul(context.compute, context.tasks);
     for (const size_t index : context.arrived) lease.release(index);
   }

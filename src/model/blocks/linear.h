@@ -16,6 +16,7 @@
 namespace sluice {
 
 class Prefetcher;
+class Speculation;
 
 // What a forward pass runs with. Scratch vectors are kept from call to call. Not thread-safe.
 struct ExecContext {
@@ -23,6 +24,7 @@ struct ExecContext {
   WeightStore* store = nullptr;
   Profile* profile = nullptr;
   Prefetcher* prefetcher = nullptr;
+  Speculation* speculation = nullptr;
   LossyRouting lossy;
   uint64_t n_dropped_experts = 0;  // that lossy routing left out so far
 
@@ -38,14 +40,17 @@ struct LinearOp {
   Activations* input = nullptr;  // [n, weight.cols]
   float* output = nullptr;       // [n, weight.rows], rows output_stride floats apart
   int64_t output_stride = 0;
+  bool f32_activations = false;  // see MatmulTask
 };
 
 // output = input * weight^T + bias for all ops, as one group: one lease, few parallel regions. Counted as
-// `op`.
-void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops);
+// `op`. `beside`: more products, of weights that the caller has leased, in the first of the regions.
+void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops,
+            std::span<const MatmulTask> beside = {});
 
 // Bytes of a weight, or of a part of one, that a product reads.
 uint64_t weight_bytes(const WeightRef& ref);
+uint64_t weight_bytes(const WeightView& view);
 
 // Indices of ranges of `lease` that have arrived: blocks for one, then takes all that are there. Empty once
 // all have been returned.

@@ -123,7 +123,8 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
     return go_on();
   }
   // Learning costs little and goes on while the trial has prefetching off, but not where all is in memory.
-  if (!follows_ && mode_ != Mode::kStudy && !store_.has_slots()) return;
+  const bool is_needed = follows_ || mode_ == Mode::kStudy || keeps_guessing_;
+  if (!is_needed && !store_.has_slots()) return;
   const auto k = static_cast<size_t>(shape_.k);
   for (int64_t row = n_rows_; row-- > 0;) {  // the first row last: its routes stay for learn()
     chosen_.clear();
@@ -136,7 +137,6 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
         candidate.score.n_right += std::count(sight.experts.begin(), sight.experts.end(), e) != 0;
       candidate.score.n_predicted += guess.size();
       guess.clear();
-      const bool is_needed = follows_ || mode_ == Mode::kStudy;
       if (is_needed && !is_last && candidate.predictor->rank(sight, scores_)) {
         for (size_t e = 0; e < order_.size(); ++e) order_[e] = static_cast<int32_t>(e);
         const auto better = [this](int32_t a, int32_t b) {
@@ -159,9 +159,10 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
     for (int64_t row = 0; row < n_rows_; ++row) {
       const auto& guess = candidates_[0].guesses[static_cast<size_t>(row)];
       if (place >= guess.size()) continue;
-      const UnitId unit = weights.experts.first_unit + static_cast<UnitId>(guess[place]);
-      wanted_.push_back({.unit = unit});
-      expected_.push_back({unit, accuracy, static_cast<uint32_t>(next_layer - layer)});
+      const size_t n_before = wanted_.size();
+      weights.experts.add_units(guess[place], wanted_);
+      for (size_t i = n_before; i < wanted_.size(); ++i)
+        expected_.push_back({wanted_[i].unit, accuracy, static_cast<uint32_t>(next_layer - layer)});
     }
   }
   store_.expect(expected_);
@@ -170,8 +171,7 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
 
 void Prefetcher::want_all_of(int64_t moe_layer) {
   const auto& weights = model_.layers[static_cast<size_t>(layer_of_[static_cast<size_t>(moe_layer)])];
-  for (int64_t e = 0; e < shape_.n_experts; ++e)
-    wanted_.push_back({.unit = weights.experts.first_unit + static_cast<UnitId>(e)});
+  for (int64_t e = 0; e < shape_.n_experts; ++e) weights.experts.add_units(e, wanted_);
 }
 
 void Prefetcher::go_on() {

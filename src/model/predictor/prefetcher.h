@@ -49,6 +49,13 @@ class Prefetcher {
   // While experts arrive: goes on with what was predicted, if the disk has time.
   void go_on();
 
+  // From now on predicts for passes of few rows also where nothing is to be read: somebody uses guess().
+  void keep_guessing() noexcept { keeps_guessing_ = true; }
+  // The experts of the MoE layer that comes, for the pass's first row, likeliest first; empty if unknown.
+  std::span<const int32_t> guess() const noexcept {
+    return candidates_.empty() ? std::span<const int32_t>() : candidates_[0].guesses[0];
+  }
+
   PrefetchReport report() const;
 
  private:
@@ -73,8 +80,9 @@ class Prefetcher {
   std::vector<Candidate> candidates_;
   PrefetchTrial trial_;
 
-  int64_t n_rows_ = 0;                 // of this pass
-  bool follows_ = false;               // this pass
+  int64_t n_rows_ = 0;    // of this pass
+  bool follows_ = false;  // this pass
+  bool keeps_guessing_ = false;
   std::vector<UnitRange> wanted_;      // predicted, best first
   std::vector<Expectation> expected_;  // the same, for the cache's policy: nobody shall evict them now
   size_t n_asked_ = 0;                 // of wanted_
