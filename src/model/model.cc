@@ -145,6 +145,7 @@ uint64_t Model::bytes_per_token() const {
         bytes += unit_bytes(unit) / static_cast<uint64_t>(unit.rows);
         break;
       case UnitKind::kCached:
+      case UnitKind::kPinned:
         break;
     }
   }

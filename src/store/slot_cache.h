@@ -23,6 +23,7 @@ class SlotCache {
             std::unique_ptr<CachePolicy> policy, TransferPool& pool, ReadQueue& reads);
 
   bool holds(UnitId unit) const { return holder_[unit] != nullptr; }
+  Presence presence(UnitId unit) const;
 
   // One acquire() of cached units, `first` the first of them: begin_acquire(), then keep() for every unit
   // that is there, so that none of the others evicts it, then lease() for all of them in order. No lease
@@ -33,7 +34,8 @@ class SlotCache {
   Transfer& lease(UnitId unit, const Layout& layout);
   void release(Transfer& transfer);
 
-  // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none.
+  // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none. One that
+  // has a slot and whose read failed or was called off is read again.
   bool prefetch(UnitId unit, const Layout& layout);
   // Calls off those of them that nobody has asked for since, that have not been begun, and that are not
   // wanted.
@@ -82,6 +84,7 @@ class SlotCache {
   Transfer& move_in(UnitId unit, const Layout& layout);
   void move_on(Slot& slot);
   void read_if_wanted(Slot& slot);
+  void read_unasked(Transfer& transfer);
 
   std::vector<uint32_t> groups_;  // [n_units]
   std::byte* slots_base_;
