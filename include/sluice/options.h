@@ -35,9 +35,11 @@ struct EngineOptions {
   // as that saves time; or always what one predictor says: "router", "linear", "shadow",
   // "cooccurrence", "previous", "frequency"; "study" reads none and counts how often each would be right.
   std::string prefetch = "auto";
-  // The one thing here that changes results: "topk:T", "bias:B", "skip" leave out or replace experts. Empty:
-  // exact.
+  // The one thing here that changes results: "topk:T", "bias:B", "skip", "stand-in:T", "stand-in-all:T" leave
+  // out or replace experts. Empty: exact.
   std::vector<std::string> lossy;
+  // The same model with its experts in a smaller encoding, which "stand-in" keeps in memory; empty: none.
+  std::string stand_in;
   size_t timeline_spans = 0;  // that Engine::timeline() may keep, 40 bytes each; 0: none
   bool governor = true;       // give cached experts back while others need the memory
   std::string isa;            // instruction set of the kernels; empty: the best of this CPU

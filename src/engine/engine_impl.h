@@ -25,6 +25,7 @@ struct Engine::Impl {
   void measure_process();
   MemoryRequest memory_request(uint64_t ram_bytes, int64_t reserve_tokens) const;
   void load(int64_t reserve_tokens, const Progress& progress);
+  void set_lossy(const std::vector<std::string>& modes);  // refuses stand-ins that are not there
   size_t step(std::span<Session* const> sessions);
 
   EngineOptions options;
@@ -55,6 +56,7 @@ struct Engine::Impl {
   double sampling_seconds = 0;
 
  private:
+  std::string stand_in_share() const;
   struct Share {
     Session::Impl* session;
     int64_t n_tokens;

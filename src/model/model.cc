@@ -30,7 +30,10 @@ int64_t count_moe_layers(const ModelSpec& spec) {
 
 struct Model::Impl {
   Impl(std::shared_ptr<const Checkpoint> c, const ModelOptions& o)
-      : checkpoint(std::move(c)), options(o), bound(bind(*checkpoint)) {}
+      : checkpoint(std::move(c)), options(o), bound(bind(*checkpoint)) {
+    options.store.n_mirrored = bound.files.size();
+    if (options.stand_in) bind_stand_ins(bound, *options.stand_in);
+  }
 
   KvShape kv_shape() const {
     return {bound.spec.n_layers, bound.spec.n_kv_heads, bound.spec.head_dim, options.kv_type};
@@ -71,6 +74,13 @@ uint64_t Model::experts_bytes() const {
   uint64_t bytes = 0;
   for (const UnitSpec& unit : impl_->bound.units)
     if (unit.kind == UnitKind::kCached) bytes += unit_bytes(unit);
+  return bytes;
+}
+
+uint64_t Model::stand_in_bytes() const {
+  uint64_t bytes = 0;
+  for (const UnitSpec& unit : impl_->bound.units)
+    if (unit.kind == UnitKind::kPinned) bytes += unit_bytes(unit);
   return bytes;
 }
 
@@ -207,6 +217,7 @@ void Model::set_lossy(const LossyRouting& lossy) {
   impl_->decoder->set_lossy(lossy);
 }
 uint64_t Model::n_dropped_experts() const { return impl_->decoder ? impl_->decoder->n_dropped_experts() : 0; }
+uint64_t Model::n_stand_ins_used() const { return impl_->decoder ? impl_->decoder->n_stand_ins_used() : 0; }
 void Model::set_route_observer(RouteObserver observer) { impl_->observer = std::move(observer); }
 Profile Model::profile() const { return impl_->decoder ? impl_->decoder->profile() : Profile(); }
 PrefetchReport Model::prefetch_report() const {

@@ -11,11 +11,13 @@ ModelRunner::ModelRunner(const std::string& path, const RunOptions& options)
   model_options.store = options.store;
   model_options.kv_type = options.kv;
   model_options.prefetch = options.prefetch;
+  if (!options.stand_in.empty()) model_options.stand_in = Checkpoint::open(options.stand_in);
   model_options.max_batch_tokens = std::max<int64_t>(chunk_, 8);
   model_ = std::make_unique<Model>(Checkpoint::open(path), model_options);
   const StoreNeeds needs = model_->needs().weights;
   const auto share = static_cast<uint64_t>(static_cast<double>(needs.all) * options.weights);
   model_->load(std::max(share, needs.minimum), budget_);
+  model_->set_lossy(options.lossy);
 }
 
 std::vector<float> ModelRunner::all_logits(const std::vector<int32_t>& tokens) {

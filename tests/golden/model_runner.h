@@ -20,6 +20,8 @@ struct RunOptions {
   std::string isa;
   StoreOptions store;
   std::string prefetch = "off";
+  std::string stand_in;  // a checkpoint; empty: none
+  LossyRouting lossy;
 };
 
 // One loaded model and what it stands on.

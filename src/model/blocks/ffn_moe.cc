@@ -63,17 +63,26 @@ void choose_experts(ExecContext& context, const ModelSpec& spec, const LayerWeig
     if (!context.lossy.is_exact())
       route_lossily(context, spec.router, logits, weights.experts.first_unit, experts, own);
   }
+  context.stand_ins.choose(context.lossy, *context.store, weights, spec.n_experts_per_token, routing);
+}
+
+// Where an assignment counts in `active`: the stand-ins follow all experts.
+int32_t place_of(const ModelSpec& spec, const MoeRouting& r, size_t assignment) {
+  const int32_t expert = r.experts[assignment];
+  const bool by_stand_in = !r.by_stand_in.empty() && r.by_stand_in[assignment] != 0;
+  return by_stand_in ? expert + static_cast<int32_t>(spec.n_experts) : expert;
 }
 
 // Counting sort of the assignments by expert.
 void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
   const int64_t k = spec.n_experts_per_token;
-  std::vector<int32_t> start(static_cast<size_t>(spec.n_experts) + 1, 0);
-  for (const int32_t e : r.experts)
-    if (e != kDroppedExpert) ++start[static_cast<size_t>(e) + 1];
+  const int64_t n_places = (r.by_stand_in.empty() ? 1 : 2) * spec.n_experts;
+  std::vector<int32_t> start(static_cast<size_t>(n_places) + 1, 0);
+  for (size_t i = 0; i < r.experts.size(); ++i)
+    if (r.experts[i] != kDroppedExpert) ++start[static_cast<size_t>(place_of(spec, r, i)) + 1];
   r.active.clear();
   r.first.clear();
-  for (int64_t e = 0; e < spec.n_experts; ++e) {
+  for (int64_t e = 0; e < n_places; ++e) {
     const auto i = static_cast<size_t>(e);
     if (start[i + 1] > 0) {
       r.active.push_back(static_cast<int32_t>(e));
@@ -92,8 +101,8 @@ void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
     for (size_t j = 0; j < by_id.size(); ++j) by_id[j] = row + j;
     std::sort(by_id.begin(), by_id.end(), [&r](size_t a, size_t b) { return r.experts[a] < r.experts[b]; });
     for (size_t j = 0; j < by_id.size(); ++j) {
-      const int32_t expert = r.experts[by_id[j]];
-      const int32_t assignment = expert == kDroppedExpert ? -1 : start[static_cast<size_t>(expert)]++;
+      const int32_t place = place_of(spec, r, by_id[j]);
+      const int32_t assignment = place == kDroppedExpert ? -1 : start[static_cast<size_t>(place)]++;
       if (assignment >= 0) r.tokens[static_cast<size_t>(assignment)] = static_cast<int32_t>(t);
       r.assignment_of[row + j] = assignment;
       r.weight_of[row + j] = r.weights[by_id[j]];
@@ -111,12 +120,17 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
   choose_experts(context, spec, weights, b, routing);
   group_by_expert(spec, n, routing);
 
-  const ExpertWeights& experts = weights.experts;
-  b.input.prepare(compute, experts.gate.encoding);
-  b.input.prepare(compute, experts.up.encoding);
-  const auto unit_of = [&](size_t index) {
-    return experts.first_unit + static_cast<UnitId>(routing.active[index]);
+  const auto experts_of = [&](size_t index) -> const ExpertWeights& {
+    return routing.active[index] < spec.n_experts ? weights.experts : weights.stand_ins;
   };
+  const auto unit_of = [&](size_t index) {
+    return experts_of(index).first_unit + static_cast<UnitId>(routing.active[index] % spec.n_experts);
+  };
+  for (const ExpertWeights* experts : {&weights.experts, &weights.stand_ins}) {
+    if (experts == &weights.stand_ins && routing.by_stand_in.empty()) break;
+    b.input.prepare(compute, experts->gate.encoding);
+    b.input.prepare(compute, experts->up.encoding);
+  }
   context.ranges.clear();
   for (size_t i = 0; i < routing.active.size(); ++i) context.ranges.push_back({.unit = unit_of(i)});
   Prefetcher& prefetcher = *context.prefetcher;
@@ -128,6 +142,7 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
   }
   if (!context.skipped.empty()) context.store->prefetch(context.skipped);
   context.skipped.clear();
+  context.stand_ins.read_on(*context.store);
 
   auto& arrived = context.arrived;
   auto& tasks = context.tasks;
@@ -139,7 +154,9 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
     // Rows of gate, up and middle: the arrived experts' assignments one after another.
     tasks.clear();
     int64_t n_rows = 0;
+    uint64_t gate_up_bytes = 0;
     for (const size_t index : arrived) {
+      const ExpertWeights& experts = experts_of(index);
       const UnitId unit = unit_of(index);
       const auto begin = static_cast<size_t>(routing.first[index]);
       const auto count = static_cast<size_t>(routing.first[index + 1]) - begin;
@@ -149,10 +166,11 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
       tasks.push_back({lease.view(index, ExpertWeights::of(experts.up, unit)), &b.input, tokens,
                        b.ffn_up + n_rows * width, width});
       n_rows += static_cast<int64_t>(count);
+      gate_up_bytes += weight_bytes(experts.gate) + weight_bytes(experts.up);
     }
     {
       ProfileScope scope(*context.profile, Operator::kGateUp);
-      scope.add_bytes(arrived.size() * (weight_bytes(experts.gate) + weight_bytes(experts.up)));
+      scope.add_bytes(gate_up_bytes);
       matmul(compute, tasks);
     }
     {
@@ -161,16 +179,16 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
     }
 
     ProfileScope scope(*context.profile, Operator::kDown);
-    scope.add_bytes(arrived.size() * weight_bytes(experts.down));
-
     b.middle.set(b.ffn_gate, n_rows, width, width);
-    b.middle.prepare(compute, experts.down.encoding);
     tasks.clear();
     size_t row = 0;
     for (const size_t index : arrived) {
+      const WeightRef& down = experts_of(index).down;
+      scope.add_bytes(weight_bytes(down));
+      b.middle.prepare(compute, down.encoding);
       const auto begin = static_cast<size_t>(routing.first[index]);
       const auto count = static_cast<size_t>(routing.first[index + 1]) - begin;
-      tasks.push_back({lease.view(index, ExpertWeights::of(experts.down, unit_of(index))), &b.middle,
+      tasks.push_back({lease.view(index, ExpertWeights::of(down, unit_of(index))), &b.middle,
                        std::span<const int32_t>(middle_rows).subspan(row, count),
                        b.expert_out + static_cast<int64_t>(begin) * hidden, hidden});
       row += count;
@@ -178,6 +196,7 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
     matmul(compute, tasks);
     for (const size_t index : arrived) lease.release(index);
     prefetcher.go_on();
+    context.stand_ins.read_on(*context.store);
   }
 
   const ProfileScope scope(*context.profile, Operator::kCombine);
