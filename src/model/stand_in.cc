@@ -1,7 +1,6 @@
 #include "model/stand_in.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "model/blocks/ffn_moe.h"

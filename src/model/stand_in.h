@@ -34,7 +34,10 @@ class StandIns {
   // in the way of what is waited for.
   void read_on(WeightStore& store);
 
-  void reset_count() noexcept { n_used_ = 0; }
+  void reset() noexcept {  // forgets what it would read and the count
+    wanted_.clear();
+    n_used_ = 0;
+  }
   uint64_t n_used() const noexcept { return n_used_; }  // experts of single tokens since then
 
  private:
