@@ -89,6 +89,7 @@ struct EngineStats {
   }
   std::string lossy;             // what lossy routing does; empty: the output is exact
   uint64_t dropped_experts = 0;  // that it has left out
+  uint64_t stand_ins_used = 0;   // in place of experts
   // the governor: how often the cache gave memory back or took it again, and how much
   uint64_t cache_shrinks = 0, cache_grows = 0, given_back_bytes = 0, taken_again_bytes = 0;
   double give_back_seconds = 0, longest_give_back_seconds = 0;  // from seeing a sign to the end
@@ -181,7 +182,7 @@ class Engine {
   size_t step(std::span<Session* const> sessions);
 
   // Replaces EngineOptions::lossy from the next step() on; needs load(). The counts of tokens, of their
-  // seconds and of experts left out begin anew. Error(kInvalid).
+  // seconds and of experts left out or stood in for begin anew. Error(kInvalid).
   void set_lossy(const std::vector<std::string>& modes);
 
   // Writes what was computed, waited for and read when, since load() began: JSON in Chrome's trace event

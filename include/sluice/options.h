@@ -39,9 +39,11 @@ struct EngineOptions {
   // Experts of a token in a layer that are computed beside the router, before it has chosen: the likeliest
   // that are in memory, by the predictor of `prefetch` or else by the token before. At most so many; 0: none.
   int64_t speculate_experts = 0;
-  // The one thing here that changes results: "topk:T", "bias:B", "skip" leave out or replace experts. Empty:
-  // exact.
+  // The one thing here that changes results: "topk:T", "bias:B", "skip", "stand-in:T", "stand-in-all:T" leave
+  // out or replace experts. Empty: exact.
   std::vector<std::string> lossy;
+  // The same model with its experts in a smaller encoding, which "stand-in" keeps in memory; empty: none.
+  std::string stand_in;
   // A kind of work, "coding": load() begins with the experts in memory that this model used most in it, by
   // the user's profile of that name, and Engine::learn_task() teaches the profile. Empty: none.
   std::string task;

@@ -14,8 +14,18 @@
 namespace sluice {
 namespace {
 
-constexpr std::array<const char*, 8> kModes = {"topk:0.05", "topk:0.1", "topk:0.15", "topk:0.2",
-                                               "topk:0.3",  "topk:0.4", "topk:0.6",  "topk:0.8"};
+// Thresholds in ascending order, and what they are of: while measuring, and then.
+struct Ladder {
+  const char* measured;
+  const char* used;
+  std::array<const char*, 8> thresholds;
+};
+
+constexpr Ladder kTopK = {"topk:", "topk:", {"0.05", "0.1", "0.15", "0.2", "0.3", "0.4", "0.6", "0.8"}};
+// Measured as if nothing were in memory, so that what is there does not matter.
+constexpr Ladder kStandIn = {
+    "stand-in-all:", "stand-in:", {"0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.8", "1"}};
+constexpr uint64_t kMeasurements = 4;  // that one ladder takes at most
 
 double parse_limit(const std::string& text) {
   double percent = 0;
@@ -32,6 +42,13 @@ double parse_limit(const std::string& text) {
 struct Cost {
   double mean = 0;   // perplexity with / without, - 1
   double upper = 0;  // the same two standard errors higher
+};
+
+// A setting, what it costs and how many experts it spares their reading, at most.
+struct Choice {
+  std::string mode;  // empty: exact
+  Cost cost;
+  uint64_t n_spared = 0;
 };
 
 // Of the same tokens, so that only what differs counts.
@@ -53,7 +70,8 @@ void add_max_loss_flags(CLI::App& app, MaxLossFlags& flags) {
   const char* const group = "Memory and machine";
   app.add_option(
          "--max-loss", flags.limit,
-         "leave out light experts while --loss-text loses at most this much perplexity, for instance 1%")
+         "leave out light experts, or take their --stand-in, while --loss-text loses at most this much "
+         "perplexity, for instance 1%")
       ->type_name("P%")
       ->group(group);
   app.add_option("--loss-text", flags.file,
@@ -62,15 +80,17 @@ void add_max_loss_flags(CLI::App& app, MaxLossFlags& flags) {
       ->group(group);
 }
 
-void check_max_loss(const MaxLossFlags& flags) {
+void check_max_loss(const MaxLossFlags& flags, EngineOptions& options) {
   if (flags.limit.empty()) return;
   parse_limit(flags.limit);
   if (flags.file.empty())
     throw_error(ErrorKind::kInvalid,
                 "--max-loss is measured on a text like yours: give one with --loss-text FILE");
+  options.logit_rows = kLossLogitRows;
+  if (!options.stand_in.empty()) options.lossy = {"stand-in"};  // they are loaded, and used or not
 }
 
-std::string apply_max_loss(const MaxLossFlags& flags, Engine& engine) {
+std::string apply_max_loss(const MaxLossFlags& flags, bool has_stand_in, Engine& engine) {
   if (flags.limit.empty()) return {};
   const double limit = parse_limit(flags.limit);
   if (engine.info().n_experts == 0)
@@ -89,31 +109,38 @@ std::string apply_max_loss(const MaxLossFlags& flags, Engine& engine) {
     engine.set_lossy(modes);
     std::vector<double> nats = score(engine, *session, ids);
     if (interrupted()) throw_error(ErrorKind::kCancelled, "interrupted while measuring the loss");
-    bar.update(++n_done, 4);
+    bar.update(++n_done, 1 + kMeasurements * (has_stand_in ? 2 : 1));
     return nats;
   };
   const std::vector<double> exact = measure({});
-  size_t low = 0, high = kModes.size();  // those below `low` are good, those from `high` on too dear
-  Cost best;
-  while (low < high) {
-    const size_t middle = (low + high) / 2;
-    const Cost cost = cost_of(measure({kModes[middle]}), exact);
-    if (cost.upper <= limit) {
-      low = middle + 1;
-      best = cost;
-    } else {
-      high = middle;
+  Choice best;
+  for (const Ladder* const ladder : {&kTopK, &kStandIn}) {
+    if (ladder == &kStandIn && !has_stand_in) break;
+    size_t low = 0, high = ladder->thresholds.size();  // below `low` they are good, from `high` on too dear
+    while (low < high) {
+      const size_t middle = (low + high) / 2;
+      const std::string threshold = ladder->thresholds[middle];
+      const Cost cost = cost_of(measure({ladder->measured + threshold}), exact);
+      const EngineStats stats = engine.stats();
+      const uint64_t n_spared = stats.dropped_experts + stats.stand_ins_used;
+      if (cost.upper <= limit) {
+        low = middle + 1;
+        if (n_spared > best.n_spared) best = {ladder->used + threshold, cost, n_spared};
+      } else {
+        high = middle;
+      }
     }
   }
-  if (low == 0) {
+  if (best.mode.empty()) {
     engine.set_lossy({});
     return format_string("--max-loss %s: no setting is surely below it on %zu tokens; the output stays exact",
                          flags.limit.c_str(), ids.size());
   }
-  engine.set_lossy({kModes[low - 1]});
+  engine.set_lossy({best.mode});
   return format_string(
-      "--max-loss %s: --lossy %s, which on %zu tokens costs %.2f %% of perplexity (surely below %.2f %%)",
-      flags.limit.c_str(), kModes[low - 1], ids.size(), 100 * best.mean, 100 * best.upper);
+      "--max-loss %s: --lossy %s, which on %zu tokens costs %.2f %% of perplexity (surely below %.2f %%)%s",
+      flags.limit.c_str(), best.mode.c_str(), ids.size(), 100 * best.cost.mean, 100 * best.cost.upper,
+      best.mode.rfind(kStandIn.used, 0) == 0 ? " if no expert is in memory" : "");
 }
 
 }  // namespace sluice

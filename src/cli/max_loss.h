@@ -1,5 +1,5 @@
-// --max-loss: the lossy setting that leaves out most experts while a text becomes at most that much less
-// likely, found by measuring.
+// --max-loss: the lossy setting that leaves out most experts, or has most of them stood in for, while a text
+// becomes at most that much less likely, found by measuring.
 #pragma once
 
 #include <string>
@@ -19,11 +19,12 @@ struct MaxLossFlags {
 
 void add_max_loss_flags(CLI::App& app, MaxLossFlags& flags);
 
-// Error(kInvalid) for a limit that is none or a missing text. Before the model is loaded.
-void check_max_loss(const MaxLossFlags& flags);
+// Error(kInvalid) for a limit that is none or a missing text. Otherwise `options` become what measuring
+// needs.
+void check_max_loss(const MaxLossFlags& flags, EngineOptions& options);
 
 // Measures, sets the engine's lossy routing and returns a line that says what was chosen and measured. Empty
 // without a limit.
-std::string apply_max_loss(const MaxLossFlags& flags, Engine& engine);
+std::string apply_max_loss(const MaxLossFlags& flags, bool has_stand_in, Engine& engine);
 
 }  // namespace sluice

@@ -188,12 +188,21 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
       ->type_name("N")
       ->check(CLI::Range(0, 256).description(""))
       ->group(memory);
-  app.add_option("--lossy", options.lossy,
-                 "give up exactness: topk:T leaves out experts that weigh less than T of a token's first, "
-                 "bias:B prefers experts in memory by B of the logits' range, skip leaves out those on disk; "
-                 "`sluice perplexity` with the same flags measures the cost")
+  app.add_option(
+         "--lossy", options.lossy,
+         "give up exactness: topk:T leaves out experts that weigh less than T of a token's first, "
+         "bias:B prefers experts in memory by B of the logits' range, skip leaves out those on disk, "
+         "stand-in:T (T by default 1) takes the --stand-in of those on disk that weigh less than T of "
+         "a token's first, stand-in-all:T of all such; "
+         "`sluice perplexity` with the same flags measures the cost")
       ->type_name("MODE")
       ->allow_extra_args(false)
+      ->group(memory);
+  app.add_option(
+         "--stand-in", options.stand_in,
+         "for --lossy stand-in: the same model with smaller experts, kept in memory; for instance what "
+         "`sluice compress MODEL --to affine2` made")
+      ->type_name("PATH")
       ->group(memory);
   add_choice(app, "--governor", options.governor, {{"on", true}, {"off", false}},
              "give cached experts back while other programs need the memory: on (default), off")

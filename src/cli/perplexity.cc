@@ -113,6 +113,7 @@ int perplexity(PerplexityOptions options) {
         {"tokens", n_tokens},
         {"exact", stats.lossy.empty()},
         {"dropped_experts", stats.dropped_experts},
+        {"stand_ins_used", stats.stand_ins_used},
         {"sequences", sequences.size()},
         {"tok_s", per_second(stats.prefill_tokens, stats.prefill_seconds)}};
     write_stdout(report.dump(2) + "\n");
@@ -122,8 +123,9 @@ int perplexity(PerplexityOptions options) {
                                options.split.empty() ? "windows" : "documents",
                                per_second(stats.prefill_tokens, stats.prefill_seconds)));
     if (!stats.lossy.empty())
-      write_stdout(format_string("lossy (%s): %llu experts left out\n", stats.lossy.c_str(),
-                                 static_cast<unsigned long long>(stats.dropped_experts)));
+      write_stdout(format_string("lossy (%s): %llu experts left out, %llu stood in for\n",
+                                 stats.lossy.c_str(), static_cast<unsigned long long>(stats.dropped_experts),
+                                 static_cast<unsigned long long>(stats.stand_ins_used)));
   }
   return kExitOk;
 }
@@ -157,8 +159,8 @@ examples:
 
 With --split each document is stripped, begun with BOS and cut to --ctx tokens. Without, the text is read in
 windows of --ctx tokens side by side; the token after each window is its last target, and an incomplete
-window at the end is left out. What --lossy topk costs shows here as it is; skip and bias depend on what is in
-memory, so give them the budget of the run, and --chunk 1 for the cost while generating.)");
+window at the end is left out. What --lossy topk and stand-in-all cost shows here as it is; skip, bias and stand-in
+depend on what is in memory, so give them the budget of the run, and --chunk 1 for the cost while generating.)");
   return [options] { return perplexity(*options); };
 }
 

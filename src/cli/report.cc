@@ -48,7 +48,9 @@ nlohmann::ordered_json run_report(const Session& session, const EngineStats& sta
                            {"wasted_bytes", stats.speculation_wasted_bytes}};
   report["exact"] = stats.lossy.empty();
   if (!stats.lossy.empty())
-    report["lossy"] = {{"how", stats.lossy}, {"dropped_experts", stats.dropped_experts}};
+    report["lossy"] = {{"how", stats.lossy},
+                       {"dropped_experts", stats.dropped_experts},
+                       {"stand_ins_used", stats.stand_ins_used}};
   report["governor"] = {{"state", stats.governor},
                         {"shrinks", stats.cache_shrinks},
                         {"grows", stats.cache_grows},
@@ -89,8 +91,9 @@ std::string stats_line(const Session& session, const EngineStats& stats) {
                           static_cast<unsigned long long>(stats.reads),
                           format_seconds(stats.stall_seconds).c_str());
   if (!stats.lossy.empty())
-    line += format_string(" · LOSSY (%s): %llu experts left out", stats.lossy.c_str(),
-                          static_cast<unsigned long long>(stats.dropped_experts));
+    line += format_string(" · LOSSY (%s): %llu experts left out, %llu stood in for", stats.lossy.c_str(),
+                          static_cast<unsigned long long>(stats.dropped_experts),
+                          static_cast<unsigned long long>(stats.stand_ins_used));
   if (stats.cache_shrinks > 0)
     line += format_string(" · gave %s back to others in %llu steps, took %s again",
                           format_bytes(stats.given_back_bytes).c_str(),

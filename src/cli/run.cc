@@ -71,9 +71,8 @@ int64_t tokens_to_reserve(const Engine& engine, int64_t n_prompt, int64_t max_to
 
 int run(const RunOptions& options, const CLI::App& app) {
   catch_interrupts();
-  check_max_loss(options.max_loss);
   EngineOptions engine_options = options.engine;
-  if (!options.max_loss.limit.empty()) engine_options.logit_rows = kLossLogitRows;
+  check_max_loss(options.max_loss, engine_options);
   ask_for_timeline(options.timeline_file, engine_options);
   const std::unique_ptr<Engine> engine = open_engine(engine_options);
   const std::vector<int32_t> ids = prompt_ids(options, *engine, app);
@@ -84,7 +83,8 @@ int run(const RunOptions& options, const CLI::App& app) {
   if (!options.max_loss.limit.empty())
     n_reserved = std::max(n_reserved, std::min(kMostLossTokens, engine->n_ctx()));
   load_engine(*engine, n_reserved);
-  if (const std::string chosen = apply_max_loss(options.max_loss, *engine); !chosen.empty())
+  const bool has_stand_in = !engine_options.stand_in.empty();
+  if (const std::string chosen = apply_max_loss(options.max_loss, has_stand_in, *engine); !chosen.empty())
     write_stderr(chosen + "\n");
 
   const std::unique_ptr<Session> session = engine->new_session();

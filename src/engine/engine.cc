@@ -169,7 +169,14 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   make_cache_policy(options.cache_policy,
                     options.cache_split);  // refuses unknown names now rather than while loading
   Prefetcher::check_mode(options.prefetch);
-  lossy = parse_lossy(options.lossy);
+  set_lossy(options.lossy);
+  if (!options.stand_in.empty()) {
+    if (lossy.stand_in_threshold == 0)
+      throw_error(ErrorKind::kInvalid,
+                  "--stand-in %s does nothing by itself: add --lossy stand-in (or --max-loss, to run)",
+                  printable(options.stand_in).c_str());
+    model_options.stand_in = Checkpoint::open(resolve_model(options.stand_in));
+  }
   model_options.prefetch = options.prefetch;
   model_options.speculate_experts = options.speculate_experts;
   model_options.expert_parts = static_cast<uint32_t>(options.expert_split);
@@ -193,10 +200,25 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   measure_process();
 }
 
+void Engine::Impl::set_lossy(const std::vector<std::string>& modes) {
+  const LossyRouting parsed = parse_lossy(modes);
+  if (parsed.stand_in_threshold > 0 && options.stand_in.empty())
+    throw_error(
+        ErrorKind::kInvalid,
+        "--lossy stand-in needs --stand-in PATH, the same model with its experts in a smaller encoding");
+  lossy = parsed;
+}
+
 void Engine::Impl::measure_process() {
   trim_malloc();
   process_bytes = resident_bytes();
   process_peak_bytes = peak_resident_bytes();
+}
+
+// ", of which ... for stand-ins", or nothing.
+std::string Engine::Impl::stand_in_share() const {
+  const uint64_t bytes = model->stand_in_bytes();
+  return bytes == 0 ? "" : format_string(", of which %s for --stand-in", format_bytes(bytes).c_str());
 }
 
 MemoryRequest Engine::Impl::memory_request(uint64_t ram, int64_t reserve_tokens) const {
@@ -212,12 +234,15 @@ MemoryRequest Engine::Impl::memory_request(uint64_t ram, int64_t reserve_tokens)
   request.peak_bytes = process_peak_bytes;
   request.kv_bytes = held * needs.kv_bytes_per_token * static_cast<uint64_t>(options.n_sequences);
   request.weights = needs.weights;
-  request.weight_limit = parse_weights(options.weights, needs.weights);
+  StoreNeeds own = needs.weights;  // a share is one of the model's own weights
+  own.all -= std::min(own.all, model->stand_in_bytes());
+  request.weight_limit = parse_weights(options.weights, own);
   request.chunk = options.prefill_chunk;
   request.scratch_bytes = [this, rows](int64_t n) { return model->scratch_bytes(n, rows); };
   if (request.weight_limit < needs.weights.minimum)
-    throw_error(ErrorKind::kNoMemory, "--weights %s is too small for this model: it needs at least %s (min)",
-                options.weights.c_str(), mebibytes(needs.weights.minimum).c_str());
+    throw_error(ErrorKind::kNoMemory,
+                "--weights %s is too small for this model: it needs at least %s (min)%s",
+                options.weights.c_str(), mebibytes(needs.weights.minimum).c_str(), stand_in_share().c_str());
   return request;
 }
 
@@ -236,11 +261,11 @@ void Engine::Impl::load(int64_t reserve_tokens, const Progress& progress) {
   const MemoryPlan plan = plan_memory(request);
   if (!plan.fits) {
     throw_error(ErrorKind::kNoMemory,
-                "--ram %s (%s) is too small: this run needs at least --ram %s (weights %s, KV cache %s, the "
-                "program and scratch the rest), and %s to keep everything in memory",
+                "--ram %s (%s) is too small: this run needs at least --ram %s (weights %s%s, KV cache %s, "
+                "the program and scratch the rest), and %s to keep everything in memory",
                 options.ram.c_str(), format_bytes(ram_bytes).c_str(), mebibytes(plan.smallest_ram).c_str(),
-                format_bytes(request.weights.minimum).c_str(), format_bytes(request.kv_bytes).c_str(),
-                mebibytes(plan.comfortable_ram).c_str());
+                format_bytes(request.weights.minimum).c_str(), stand_in_share().c_str(),
+                format_bytes(request.kv_bytes).c_str(), mebibytes(plan.comfortable_ram).c_str());
   }
   chunk = plan.chunk;
   logit_rows = std::clamp<int64_t>(options.logit_rows, 1, chunk);
@@ -415,6 +440,7 @@ EngineStats Engine::stats() const {
   stats.useful_prefetched_bytes = store.useful_prefetched_bytes;
   if (e.info.n_experts > 0) stats.lossy = e.lossy.describe();
   stats.dropped_experts = e.model->n_dropped_experts();
+  stats.stand_ins_used = e.model->n_stand_ins_used();
   const PrefetchReport prefetch = e.model->prefetch_report();
   stats.prefetch_passes_on = prefetch.passes_on;
   stats.prefetch_passes_off = prefetch.passes_off;
@@ -467,7 +493,7 @@ void Engine::write_timeline(const std::string& path) const {
 
 void Engine::set_lossy(const std::vector<std::string>& modes) {
   SLUICE_CHECK(impl_->loaded);
-  impl_->lossy = parse_lossy(modes);
+  impl_->set_lossy(modes);
   impl_->model->set_lossy(impl_->lossy);
   impl_->prefill_tokens = impl_->decode_tokens = 0;
   impl_->prefill_seconds = impl_->decode_seconds = 0;

@@ -26,6 +26,7 @@ struct Engine::Impl {
   void measure_process();
   MemoryRequest memory_request(uint64_t ram_bytes, int64_t reserve_tokens) const;
   void load(int64_t reserve_tokens, const Progress& progress);
+  void set_lossy(const std::vector<std::string>& modes);  // refuses stand-ins that are not there
   size_t step(std::span<Session* const> sessions);
   void open_task();
   void warm_task();  // before the model is loaded
@@ -68,6 +69,7 @@ struct Engine::Impl {
   double sampling_seconds = 0;
 
  private:
+  std::string stand_in_share() const;
   struct Share {
     Session::Impl* session;
     int64_t n_tokens;

@@ -60,6 +60,7 @@ struct LayerWeights {
   Weight down;                        // dense: [hidden, ffn_width]
   Weight router;                      // MoE: [n_experts, hidden]
   ExpertWeights experts;              // MoE
+  ExpertWeights stand_ins;            // of the same experts, see stand_in.h; none: gate.rows == 0
 };
 
 struct BoundModel {

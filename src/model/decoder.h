@@ -25,8 +25,10 @@ class Decoder {
   void set_lossy(const LossyRouting& lossy) {
     context_.lossy = lossy;
     context_.n_dropped_experts = 0;
+    context_.stand_ins.reset();
   }
   uint64_t n_dropped_experts() const { return context_.n_dropped_experts; }
+  uint64_t n_stand_ins_used() const { return context_.stand_ins.n_used(); }
   ~Decoder();
 
   // See Model::forward(). The batch has been checked.

@@ -12,6 +12,10 @@ std::string LossyRouting::describe() const {
   if (top_k_threshold > 0) add(format_string("top-k threshold %g", static_cast<double>(top_k_threshold)));
   if (cache_bias > 0) add(format_string("cache bias %g", static_cast<double>(cache_bias)));
   if (skip_missing) add("skips missing experts");
+  if (stand_in_threshold > 0) {
+    add(format_string("stand-ins for %s experts below %g of a token's first",
+                      stand_in_always ? "all" : "missing", static_cast<double>(stand_in_threshold)));
+  }
   return text;
 }
 
@@ -33,11 +37,19 @@ LossyRouting parse_lossy(const std::vector<std::string>& modes) {
       lossy.cache_bias = value;
     } else if (mode == "skip") {
       lossy.skip_missing = true;
+    } else if ((name == "stand-in" || name == "stand-in-all") && (has_value || colon == std::string::npos)) {
+      lossy.stand_in_threshold = has_value ? value : 1;
+      lossy.stand_in_always = name == "stand-in-all";
     } else {
       throw_error(ErrorKind::kInvalid,
-                  "--lossy %s: choose topk:T, bias:B (T and B above 0 and at most 1) or skip",
+                  "--lossy %s: choose topk:T, bias:B, skip, stand-in, stand-in:T or stand-in-all:T (T and B "
+                  "above 0 and at most 1)",
                   printable(mode).c_str());
     }
+  }
+  if (lossy.skip_missing && lossy.stand_in_threshold > 0) {
+    throw_error(ErrorKind::kInvalid,
+                "--lossy skip and stand-in both say what becomes of missing experts: choose one");
   }
   return lossy;
 }

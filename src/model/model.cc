@@ -31,7 +31,10 @@ int64_t count_moe_layers(const ModelSpec& spec) {
 
 struct Model::Impl {
   Impl(std::shared_ptr<const Checkpoint> c, const ModelOptions& o)
-      : checkpoint(std::move(c)), options(o), bound(bind(*checkpoint, o.expert_parts)) {}
+      : checkpoint(std::move(c)), options(o), bound(bind(*checkpoint, o.expert_parts)) {
+    options.store.n_mirrored = bound.files.size();
+    if (options.stand_in) bind_stand_ins(bound, *options.stand_in);
+  }
 
   KvShape kv_shape() const {
     return {bound.spec.n_layers, bound.spec.n_kv_heads, bound.spec.head_dim, options.kv_type};
@@ -72,6 +75,13 @@ uint64_t Model::experts_bytes() const {
   uint64_t bytes = 0;
   for (const UnitSpec& unit : impl_->bound.units)
     if (unit.kind == UnitKind::kCached) bytes += unit_bytes(unit);
+  return bytes;
+}
+
+uint64_t Model::stand_in_bytes() const {
+  uint64_t bytes = 0;
+  for (const UnitSpec& unit : impl_->bound.units)
+    if (unit.kind == UnitKind::kPinned) bytes += unit_bytes(unit);
   return bytes;
 }
 
@@ -163,6 +173,7 @@ uint64_t Model::bytes_per_token() const {
         bytes += unit_bytes(unit) / static_cast<uint64_t>(unit.rows);
         break;
       case UnitKind::kCached:
+      case UnitKind::kPinned:
         break;
     }
   }
@@ -225,6 +236,7 @@ void Model::set_lossy(const LossyRouting& lossy) {
   impl_->decoder->set_lossy(lossy);
 }
 uint64_t Model::n_dropped_experts() const { return impl_->decoder ? impl_->decoder->n_dropped_experts() : 0; }
+uint64_t Model::n_stand_ins_used() const { return impl_->decoder ? impl_->decoder->n_stand_ins_used() : 0; }
 void Model::set_route_observer(RouteObserver observer) { impl_->observer = std::move(observer); }
 Profile Model::profile() const { return impl_->decoder ? impl_->decoder->profile() : Profile(); }
 PrefetchReport Model::prefetch_report() const {

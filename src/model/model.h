@@ -43,11 +43,12 @@ struct ModelOptions {
   Compute compute;
   StoreOptions store;
   KvType kv_type = KvType::kF16;
-  std::string prefetch = "auto";   // see Prefetcher
-  int64_t speculate_experts = 0;   // see Speculation
-  uint32_t expert_parts = 1;       // that an expert is cached in
-  int64_t max_batch_tokens = 512;  // rows of one forward()
-  int64_t n_ctx = 0;               // positions that RoPE tables and scratch must cover
+  std::string prefetch = "auto";               // see Prefetcher
+  int64_t speculate_experts = 0;               // see Speculation
+  uint32_t expert_parts = 1;                   // that an expert is cached in
+  std::shared_ptr<const Checkpoint> stand_in;  // the same model with smaller experts; none: no stand-ins
+  int64_t max_batch_tokens = 512;              // rows of one forward()
+  int64_t n_ctx = 0;                           // positions that RoPE tables and scratch must cover
 };
 
 // What a model would need, from its header alone.
@@ -68,8 +69,9 @@ struct EncodingShare {
 // Not thread-safe.
 class Model {
  public:
-  // Binds: checks every tensor's name, shape and encoding against the architecture. Reads small tensors
-  // (norms, biases, router weights) but no other weights. Error(kCorrupt, kUnsupported) names the tensor.
+  // Binds, and the stand-ins too: checks every tensor's name, shape and encoding against the architecture.
+  // Reads small tensors (norms, biases, router weights) but no other weights. Error(kCorrupt, kUnsupported)
+  // names the tensor.
   Model(std::shared_ptr<const Checkpoint> checkpoint, const ModelOptions& options);
   ~Model();
   Model(const Model&) = delete;
@@ -80,6 +82,7 @@ class Model {
   uint64_t bytes_per_token() const;   // weight bytes that decoding one token reads from memory
   uint64_t expert_bytes() const;      // of the largest expert; 0 for dense models
   uint64_t experts_bytes() const;     // of all experts of all layers
+  uint64_t stand_in_bytes() const;    // of all stand-ins, which needs() counts as well
   int64_t weights_per_token() const;  // numbers that one token is multiplied with
   // Scratch for that many rows of one forward(), of which so many want logits.
   uint64_t scratch_bytes(int64_t max_batch_tokens, int64_t max_logit_rows) const;
@@ -112,6 +115,7 @@ class Model {
 
   void set_lossy(const LossyRouting& lossy);  // from the next pass on; exact until then
   uint64_t n_dropped_experts() const;         // that lossy routing has left out since then
+  uint64_t n_stand_ins_used() const;          // in place of experts, since then
   void set_route_observer(RouteObserver observer);
   StoreStats store_stats() const;
   Profile profile() const;  // of all passes since load()

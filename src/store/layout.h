@@ -25,6 +25,12 @@ struct Layout {
   uint64_t room = 0;                // bytes that all this takes
 };
 
+// How a unit is read where the others are read with `mode`: what is kPinned is read once, and many small
+// extents in whole pages would take a multiple of their bytes for good.
+inline IoMode mode_of(const UnitSpec& unit, IoMode mode) {
+  return unit.kind == UnitKind::kPinned ? IoMode::kBuffered : mode;
+}
+
 // Extents that touch on disk become one segment. With kDirect a segment is whole pages and the extents lie
 // inside it wherever the file has them; with kBuffered it is exact and starts on a cache line. Reuses the
 // memory of `layout`.

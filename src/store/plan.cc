@@ -21,13 +21,15 @@ constexpr uint64_t kSmallUnit = 64 << 10;  // not worth a read in every pass
 // Bytes by kind, for one way to read.
 struct Rooms {
   std::vector<uint64_t> unit;  // [n_units]
-  uint64_t streamed = 0, cached = 0, by_row = 0;
+  uint64_t streamed = 0, cached = 0, by_row = 0, always = 0;
   uint64_t largest_streamed = 0, largest_cached = 0;
   uint64_t n_parts = 1;  // kCached units that must have slots at once
   // The largest single row of each kind that can be asked for by row.
   uint64_t row_of_by_row = 0, row_of_streamed = 0;
 
-  uint64_t all() const { return round_up(streamed + by_row, kPageBytes) + round_up(cached, kPageBytes); }
+  uint64_t all() const {
+    return round_up(streamed + by_row + always, kPageBytes) + round_up(cached, kPageBytes);
+  }
 };
 
 // What one row takes at most: every extent of its own.
@@ -45,7 +47,7 @@ Rooms measure(std::span<const UnitSpec> units, IoMode mode) {
   Rooms rooms;
   Layout layout;
   for (const UnitSpec& unit : units) {
-    lay_out(unit.extents, mode, layout);
+    lay_out(unit.extents, mode_of(unit, mode), layout);
     rooms.unit.push_back(layout.room);
     switch (unit.kind) {
       case UnitKind::kStreamed:
@@ -59,6 +61,9 @@ Rooms measure(std::span<const UnitSpec> units, IoMode mode) {
         break;
       case UnitKind::kByRow:
         rooms.by_row += layout.room;
+        break;
+      case UnitKind::kPinned:
+        rooms.always += layout.room;
         break;
     }
     if (unit.kind == UnitKind::kByRow) {
@@ -95,7 +100,8 @@ uint64_t least_slots(const Rooms& rooms) {
 
 // What no plan that reads anything again can do without.
 uint64_t least_total(const Rooms& rooms) {
-  return least_stream_ring(rooms) + least_row_ring(any_row(rooms)) + least_slots(rooms);
+  return least_stream_ring(rooms) + least_row_ring(any_row(rooms)) + least_slots(rooms) +
+         round_up(rooms.always, kPageBytes);
 }
 
 bool is_kind(const UnitSpec& unit, UnitKind kind) { return unit.kind == kind; }
@@ -105,8 +111,8 @@ void pin(StorePlan& plan, const Rooms& rooms, size_t unit) {
   plan.pinned_room += rooms.unit[unit];
 }
 
-// Pins kStreamed units worth at most `bytes`, spread so that reading never pauses while what is pinned is
-// computed: small ones first, then every unit when its share of the bytes has come up.
+// Pins kStreamed units until what is pinned takes `bytes`, spread so that reading never pauses while what is
+// pinned is computed: small ones first, then every unit when its share of the bytes has come up.
 void pin_evenly(StorePlan& plan, std::span<const UnitSpec> units, const Rooms& rooms, uint64_t bytes) {
   uint64_t rest = 0;
   for (size_t u = 0; u < units.size(); ++u) {
@@ -143,7 +149,7 @@ StoreNeeds store_needs(std::span<const UnitSpec> units, size_t cached_per_pass) 
   needs.minimum = std::min(needs.all, least_total(paged));
   const uint64_t experts = cached_per_pass * round_up(paged.largest_cached, kPageBytes);
   needs.one_token = experts == 0 ? needs.minimum
-                                 : std::min(needs.all, round_up(paged.streamed, kPageBytes) +
+                                 : std::min(needs.all, round_up(paged.streamed + paged.always, kPageBytes) +
                                                            least_row_ring(any_row(paged)) + experts);
   return needs;
 }
@@ -199,7 +205,7 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
 
   if (rooms.all() <= weight_bytes) {
     plan.pinned.assign(units.size(), 1);
-    plan.pinned_room = round_up(rooms.streamed + rooms.by_row, kPageBytes);
+    plan.pinned_room = round_up(rooms.streamed + rooms.by_row + rooms.always, kPageBytes);
     plan.cache_room = round_up(rooms.cached, kPageBytes);
     plan.cache_is_whole = true;
     if (by_slots && plan.pinned_room + slots_for_all <= weight_bytes) keep_whole_cache_in_slots();
@@ -207,10 +213,13 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
   }
 
   SLUICE_CHECK(least_total(rooms) <= weight_bytes);
+  for (size_t u = 0; u < units.size(); ++u) {
+    if (is_kind(units[u], UnitKind::kPinned)) pin(plan, rooms, u);
+  }
   const uint64_t beyond_least = weight_bytes - least_total(rooms);
   plan.row_room = row_ring(rooms.row_of_by_row, beyond_least);
   const uint64_t slots_at_least = least_slots(rooms);
-  const uint64_t dense = round_up(rooms.streamed, kPageBytes);
+  const uint64_t dense = round_up(rooms.streamed + rooms.always, kPageBytes);
   if (dense + slots_at_least + plan.row_room <= weight_bytes) {
     for (size_t u = 0; u < units.size(); ++u) {
       if (is_kind(units[u], UnitKind::kStreamed)) pin(plan, rooms, u);
@@ -242,11 +251,11 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
     }
     const uint64_t slots = round_up(plan.n_slots * rooms.largest_cached, kPageBytes);
     const uint64_t deep = 2 * queue_depth * kMaxReadBytes + rooms.largest_streamed;
-    const uint64_t available = weight_bytes - plan.row_room - slots;
+    const uint64_t available = weight_bytes - plan.row_room - slots - round_up(rooms.always, kPageBytes);
     plan.stream_room =
         std::max(least_stream_ring(rooms), round_down(std::min(deep, available / 4), kPageBytes));
     SLUICE_CHECK(plan.stream_room <= available);
-    pin_evenly(plan, units, rooms, round_down(available - plan.stream_room, kPageBytes));
+    pin_evenly(plan, units, rooms, rooms.always + round_down(available - plan.stream_room, kPageBytes));
   }
   plan.pinned_room = round_up(plan.pinned_room, kPageBytes);
   if (plan.n_slots > 0) plan.cache_room = round_up(plan.n_slots * rooms.largest_cached, kPageBytes);

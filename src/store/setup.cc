@@ -9,14 +9,22 @@
 #include "base/error.h"
 #include "base/units.h"
 #include "platform/memory_info.h"
+#include "store/layout.h"
 
 namespace sluice {
 namespace {
 
-std::vector<std::shared_ptr<const File>> open_files(const std::vector<std::string>& paths, IoMode mode) {
-  std::vector<std::shared_ptr<const File>> files;
-  files.reserve(paths.size());
-  for (const std::string& path : paths) files.push_back(File::open(path, mode));
+// [n_files] how they are read where most are read with `mode`. A file has units that are kPinned, or others.
+std::vector<IoMode> modes_of(size_t n_files, std::span<const UnitSpec> units, IoMode mode) {
+  std::vector<IoMode> modes(n_files, mode);
+  for (const UnitSpec& unit : units)
+    for (const Extent& extent : unit.extents) modes[extent.file] = mode_of(unit, mode);
+  return modes;
+}
+
+Setup::Files open_files(const std::vector<std::string>& paths, const std::vector<IoMode>& modes) {
+  Setup::Files files;
+  for (size_t i = 0; i < paths.size(); ++i) files.push_back(File::open(paths[i], modes[i]));
   return files;
 }
 
@@ -49,9 +57,14 @@ bool are_equal_at(const File& a, const File& b, uint64_t offset, uint64_t bytes)
 
 // The paths of the same files in `directory`. Comparing all of them would take as long as reading the model:
 // size and both ends tell another model or version apart.
-std::vector<std::string> mirror_paths(const Setup::Files& files, const std::string& directory) {
+std::vector<std::string> mirror_paths(const Setup::Files& files, size_t n_mirrored,
+                                      const std::string& directory) {
   std::vector<std::string> paths;
   for (const auto& file : files) {
+    if (paths.size() >= n_mirrored) {
+      paths.push_back(file->path());
+      continue;
+    }
     paths.push_back(
         (std::filesystem::path(directory) / std::filesystem::path(file->path()).filename()).string());
     const auto copy = File::open(paths.back());
@@ -65,14 +78,14 @@ std::vector<std::string> mirror_paths(const Setup::Files& files, const std::stri
   return paths;
 }
 
-Setup::Files open_mirror(const std::vector<std::string>& paths, IoMode mode) {
-  Setup::Files files = open_files(paths, mode);
-  for (const auto& file : files) {
-    if (file->mode() == mode) continue;
+Setup::Files open_mirror(const std::vector<std::string>& paths, const std::vector<IoMode>& modes) {
+  Setup::Files files = open_files(paths, modes);
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (files[i]->mode() == modes[i]) continue;
     throw_error(
         ErrorKind::kInvalid,
         "--mirror: %s is on a file system without O_DIRECT, which the model is read with: add --io buffered",
-        file->path().c_str());
+        files[i]->path().c_str());
   }
   return files;
 }
@@ -90,14 +103,15 @@ std::string why_not_lock(const MemoryInfo& machine, uint64_t bytes) {
 Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> units,
              const StoreOptions& options, size_t depth, const MemoryBudget& budget) {
   Setup setup;
-  setup.files = open_files(paths, IoMode::kBuffered);
+  setup.files = open_files(paths, std::vector(paths.size(), IoMode::kBuffered));
   check_units(units, setup.files);
   std::vector<std::vector<std::string>> mirrors;
   for (const std::string& directory : options.mirrors)
-    mirrors.push_back(mirror_paths(setup.files, directory));
+    mirrors.push_back(mirror_paths(setup.files, options.n_mirrored, directory));
   const auto finish = [&]() -> Setup {
     setup.copies = {setup.files};
-    for (const auto& mirror : mirrors) setup.copies.push_back(open_mirror(mirror, setup.mode));
+    const std::vector<IoMode> modes = modes_of(paths.size(), units, setup.mode);
+    for (const auto& mirror : mirrors) setup.copies.push_back(open_mirror(mirror, modes));
     return std::move(setup);
   };
 
@@ -123,9 +137,10 @@ Setup set_up(const std::vector<std::string>& paths, std::span<const UnitSpec> un
     setup.why = "everything stays in memory, but not in whole pages";
     return finish();
   }
-  auto direct_files = open_files(paths, IoMode::kDirect);
-  for (const auto& file : direct_files) {
-    if (file->mode() == IoMode::kDirect) continue;
+  const std::vector<IoMode> modes = modes_of(paths.size(), units, IoMode::kDirect);
+  auto direct_files = open_files(paths, modes);
+  for (size_t i = 0; i < paths.size(); ++i) {
+    if (direct_files[i]->mode() == modes[i]) continue;
     setup.why = "the file system has no O_DIRECT";
     return finish();
   }

@@ -77,16 +77,31 @@ Transfer& SlotCache::hold(UnitId unit) {
   return transfer;
 }
 
+Presence SlotCache::presence(UnitId unit) const {
+  const Transfer* const transfer = holder_[unit];
+  if (transfer == nullptr || transfer->state == State::kFailed) return Presence::kAbsent;
+  return transfer->state == State::kArrived ? Presence::kHere : Presence::kComing;
+}
+
 bool SlotCache::prefetch(UnitId unit, const Layout& layout) {
+  Transfer* const held = holder_[unit];
+  if (held != nullptr) {
+    if (held->state == State::kFailed && held->refs == 0) read_unasked(*held);
+    return true;
+  }
   if (n_busy_ == n_usable_) return false;
   Transfer& transfer = move_in(unit, layout);
   policy_->on_prefetch(transfer.slot, unit);
-  if (slots_[transfer.slot].first != &transfer) return true;  // it waits for a read to end; a demand may come
-  transfer.is_prefetched = true;
-  prefetched_bytes_ += layout.room;
-  prefetching_.push_back(unit);
-  reads_.stage(transfer, Priority::kPrefetch);
+  read_unasked(transfer);
   return true;
+}
+
+void SlotCache::read_unasked(Transfer& transfer) {
+  if (slots_[transfer.slot].first != &transfer) return;  // it waits for a read to end; a demand may come
+  transfer.is_prefetched = true;
+  prefetched_bytes_ += transfer.layout->room;
+  prefetching_.push_back(transfer.unit);
+  reads_.stage(transfer, Priority::kPrefetch);
 }
 
 void SlotCache::cancel_prefetches(const std::function<bool(UnitId)>& is_wanted) {

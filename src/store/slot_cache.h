@@ -25,6 +25,7 @@ class SlotCache {
             ReadQueue& reads);
 
   bool holds(UnitId unit) const { return holder_[unit] != nullptr; }
+  Presence presence(UnitId unit) const;
 
   // One acquire() of cached units, `first` the first of them: begin_acquire(), then keep() for every unit
   // that is there, so that none of the others evicts it, then lease() for all of them in order. No lease
@@ -41,7 +42,8 @@ class SlotCache {
   }
   Transfer& hold(UnitId unit);
 
-  // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none.
+  // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none. One that
+  // has a slot and whose read failed or was called off is read again.
   bool prefetch(UnitId unit, const Layout& layout);
   // Calls off those of them that nobody has asked for since, that have not been begun, and that are not
   // wanted.
@@ -91,6 +93,7 @@ class SlotCache {
   Transfer& move_in(UnitId unit, const Layout& layout);
   void move_on(Slot& slot);
   void read_if_wanted(Slot& slot);
+  void read_unasked(Transfer& transfer);
 
   std::vector<uint32_t> groups_;     // [n_units]
   std::vector<UnitId> first_parts_;  // [n_units]

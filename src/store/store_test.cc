@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -68,7 +69,7 @@ constexpr int kExperts = 8;
 constexpr int64_t kVocabulary = 100;
 
 struct SmallModel : Weights {
-  SmallModel() : Weights({700'001, 900'003}) {
+  SmallModel() : Weights({700'001, 900'003, 30'001}) {
     uint64_t at = 11;  // nothing is aligned
     const auto take = [&at](uint64_t bytes) {
       at += bytes;
@@ -91,12 +92,16 @@ struct SmallModel : Weights {
       }
     }
     streamed.push_back(add(UnitKind::kStreamed, 10, {take(90'000)}));  // the head
+    for (uint64_t i = 0; i < kLayers; ++i)
+      always.push_back(
+          add(UnitKind::kPinned, 1, {Extent{2, 9 + i * 3'001, 3'001}, Extent{2, 20'000 + i * 77, 77}}));
   }
   UnitId expert(int layer, int e) const { return experts[static_cast<size_t>(layer * kExperts + e)]; }
 
   UnitId embedding = 0;
   std::vector<UnitId> streamed;
   std::vector<UnitId> experts;
+  std::vector<UnitId> always;  // [kLayers]
 };
 
 // Reads every byte of a range through views of one plane at a time.
@@ -150,6 +155,8 @@ void forward(const SmallModel& model, WeightStore& store, std::mt19937& random, 
     while (chosen.size() < 3) chosen.insert(static_cast<int>(random() % kExperts));
     std::vector<UnitRange> experts;
     for (int e : chosen) experts.push_back({model.expert(layer, e)});
+    experts.push_back({model.always[static_cast<size_t>(layer)]});
+    *ok &= store.presence(experts.back().unit) == Presence::kHere;
     Lease lease = store.acquire(experts);
     size_t n = 0;
     while (const auto index = lease.wait_any()) {
@@ -824,6 +831,36 @@ TEST(WeightStore, PrefetchTurnsMissesIntoHits) {
     lease.wait(0);
   }
   EXPECT_LE(store.stats().wasted_bytes, 3 * 2 * kPageBytes + 12'300);
+}
+
+TEST(WeightStore, PrefetchesThatWereCalledOffAreMadeAgain) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  MemoryBudget budget(UINT64_MAX);
+  StoreOptions options = with_bytes((needs.one_token + needs.all) / 2);
+  options.max_read_bytes_per_s = 2 << 20;  // 42 kB at once: not all can be begun
+  WeightStore store(model.paths, model.units, options, budget);
+  store.load();
+  std::vector<UnitRange> wanted;
+  for (int e = 0; e < kExperts; ++e) wanted.push_back({model.expert(0, e)});
+  for (const UnitRange& range : wanted) EXPECT_EQ(store.presence(range.unit), Presence::kAbsent);
+  EXPECT_EQ(store.prefetch(wanted), wanted.size());
+  EXPECT_EQ(store.presence(wanted.back().unit), Presence::kComing);
+  store.cancel_prefetches({});
+  EXPECT_EQ(store.presence(wanted.back().unit), Presence::kAbsent);
+  EXPECT_EQ(store.prefetch(wanted), wanted.size());
+  const auto are_here = [&] {
+    return std::all_of(wanted.begin(), wanted.end(),
+                       [&](const UnitRange& range) { return store.presence(range.unit) == Presence::kHere; });
+  };
+  for (int i = 0; i < 5000 && !are_here(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_TRUE(are_here());
+  Lease lease = store.acquire(wanted);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    EXPECT_EQ(lease.poll_any(), i);
+    EXPECT_TRUE(range_is_right(model, lease, i, wanted[i]));
+  }
+  EXPECT_EQ(store.stats().misses, 0u);
 }
 
 TEST(WeightStore, ChoosesAReaderThatItNames) {

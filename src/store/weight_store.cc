@@ -199,12 +199,15 @@ struct WeightStore::Impl {
     if (!rates.empty()) slots.seed(rates);
     std::byte* pinned = pinned_arena.data();
     std::byte* cached = cache_arena.data();
-    for (size_t u = 0; u < units.size(); ++u) {
-      lay_out(units[u].extents, setup.mode, layouts[u]);
-      if (!setup.plan.pinned[u]) continue;
-      std::byte*& next = units[u].kind == UnitKind::kCached ? cached : pinned;
-      pinned_room[u] = next;
-      next += layouts[u].room;
+    for (size_t u = 0; u < units.size(); ++u)
+      lay_out(units[u].extents, mode_of(units[u], setup.mode), layouts[u]);
+    for (const bool always : {false, true}) {  // these last: the others may be whole pages
+      for (size_t u = 0; u < units.size(); ++u) {
+        if (!setup.plan.pinned[u] || (units[u].kind == UnitKind::kPinned) != always) continue;
+        std::byte*& next = units[u].kind == UnitKind::kCached ? cached : pinned;
+        pinned_room[u] = next;
+        next += layouts[u].room;
+      }
     }
   }
 
@@ -752,7 +755,7 @@ size_t WeightStore::prefetch(std::span<const UnitRange> ranges) noexcept {
   for (; n < ranges.size(); ++n) {
     const UnitId unit = ranges[n].unit;
     SLUICE_DCHECK(unit < store.units.size() && store.units[unit].kind == UnitKind::kCached);
-    if (!store.slots.holds(unit) && !store.slots.prefetch(unit, store.layouts[unit])) break;
+    if (!store.slots.prefetch(unit, store.layouts[unit])) break;
   }
   store.reads.flush();
   return n;
@@ -776,6 +779,13 @@ bool WeightStore::holds(UnitId unit) const noexcept {
 bool WeightStore::has_slots() const noexcept {
   const std::lock_guard lock(impl_->books);
   return impl_->setup.plan.n_slots > 0 && !impl_->slots.is_whole();
+}
+
+Presence WeightStore::presence(UnitId unit) {
+  if (is_pinned(unit)) return Presence::kHere;
+  const std::lock_guard lock(impl_->books);
+  impl_->settle(false);
+  return impl_->slots.presence(unit);
 }
 
 void WeightStore::expect(std::span<const Expectation> expected) noexcept {

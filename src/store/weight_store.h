@@ -35,7 +35,11 @@ enum class UnitKind : uint8_t {
   kStreamed,  // wanted in every pass, in order of ids: pinned as far as memory goes, the rest read ahead
   kCached,    // wanted when it is wanted (an expert): kept in slots under a policy
   kByRow,     // wanted a few rows at a time (an embedding): pinned if there is room, else read by row
+  kPinned,    // worth having only in memory: part of the least that a store needs
 };
+
+// Of a unit: not in memory, being read, or there so that a lease would not wait.
+enum class Presence : uint8_t { kAbsent, kComing, kHere };
 
 struct UnitSpec {
   UnitKind kind = UnitKind::kStreamed;
@@ -137,6 +141,7 @@ struct StoreOptions {
   uint64_t max_read_bytes_per_s = 0;  // while loading too; 0: as fast as the drive can
   double max_drive_celsius = 75;      // above it reads slow down, where the system shows it
   std::vector<std::string> mirrors;   // directories with copies of the files, best on other drives
+  size_t n_mirrored = SIZE_MAX;       // so many of the files, the first ones; there are no copies of others
   Timeline* timeline = nullptr;       // what reads and waits are noted in; outlives the store
   // Gives slots back while others need the memory. It changes what is read again, not what is computed.
   bool governor = false;
@@ -150,7 +155,8 @@ struct StoreOptions {
 // Needs of a set of units, before anything is loaded.
 struct StoreNeeds {
   uint64_t all = 0;        // everything resident
-  uint64_t minimum = 0;    // the least weight_bytes that a store accepts: rings plus one expert, all parts
+  // The least weight_bytes that a store accepts: rings, one expert with all its parts, what is kPinned.
+  uint64_t minimum = 0;
   uint64_t one_token = 0;  // the dense part plus `cached_per_pass` kCached units: below it most are read
                            // anew. The minimum if there are none.
 };
@@ -194,6 +200,7 @@ class WeightStore {
   bool is_pinned(UnitId unit) const noexcept;  // in memory as long as the store lives
   bool holds(UnitId unit) const noexcept;      // pinned, or kCached and in a slot or on its way there
   bool has_slots() const noexcept;             // some kCached units may not be in memory
+  Presence presence(UnitId unit);              // now; unlike holds() it depends on how fast the disk is
 
   // Advice to the cache's policy on which kCached units will be asked for; replaces what was said before.
   void expect(std::span<const Expectation> expected) noexcept;

@@ -207,6 +207,57 @@ TEST(CommandLine, HalfExpertsSayTheSame) {
     expect_refused({"run", demo(), "x", "--expert-split", parts}, 2, "--expert-split");
 }
 
+TEST(CommandLine, StandInsSaySoAndMustBeTheSameModel) {
+  SLUICE_REQUIRE_SHARED();
+  const Scratch scratch;
+  const std::string small = scratch / "small";
+  ASSERT_EQ(sluice({"compress", demo(), "--to", "affine2", "-o", small}).code, 0);
+  const std::vector<std::string> start = {"run",     demo(), "Once upon a time", "-n", "16", "--json",
+                                          "--chunk", "1",    "--stand-in",       small};
+  const auto report = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = start;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = sluice(arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return std::pair(Json::parse(outcome.out), outcome.err);
+  };
+  const Json streamed = report({"--lossy", "stand-in", "--weights", "45%"}).first;
+  EXPECT_EQ(streamed["exact"], false);
+  EXPECT_GT(int64_t(streamed["lossy"]["stand_ins_used"]), 0);
+  EXPECT_EQ(streamed["lossy"]["dropped_experts"], 0);
+  // Everything is in memory: nothing is given up, and the text is the exact one.
+  const Json whole = report({"--lossy", "stand-in:0.5"}).first;
+  EXPECT_EQ(whole["lossy"]["stand_ins_used"], 0);
+  EXPECT_EQ(whole["text"],
+            Json::parse(sluice({"run", demo(), "Once upon a time", "-n", "16", "--json"}).out)["text"]);
+  EXPECT_GT(int64_t(report({"--lossy", "stand-in-all:0.5"}).first["lossy"]["stand_ins_used"]), 0);
+
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "Once upon a time there was a little girl named Lily. ";
+  const std::string file = scratch.write("text", text);
+  const auto [generous, said] = report({"--max-loss", "90%", "--loss-text", file});
+  EXPECT_EQ(generous["exact"], false);
+  EXPECT_NE(said.find("--lossy stand-in:"), std::string::npos) << said;
+  EXPECT_NE(said.find("if no expert is in memory"), std::string::npos) << said;
+  const Outcome cost = sluice({"perplexity", demo(), "--file", file, "--ctx", "64", "--json", "--stand-in",
+                               small, "--lossy", "stand-in-all:0.8"});
+  ASSERT_EQ(cost.code, 0) << cost.err;
+  EXPECT_EQ(Json::parse(cost.out)["exact"], false);
+  EXPECT_GT(int64_t(Json::parse(cost.out)["stand_ins_used"]), 0);
+
+  expect_refused({"run", demo(), "x", "--lossy", "stand-in"}, 1, "--stand-in PATH");
+  expect_refused({"run", demo(), "x", "--lossy", "stand-in:2"}, 1, "stand-in:T");
+  expect_refused({"run", demo(), "x", "--stand-in", small}, 1, "--lossy stand-in");
+  expect_refused({"run", demo(), "x", "--stand-in", scratch / "none", "--lossy", "stand-in"}, 1, "none");
+  expect_refused({"run", demo(), "x", "--stand-in", stories(), "--lossy", "stand-in"}, 1, "layers");
+  expect_refused({"run", demo(), "x", "--stand-in", small, "--lossy", "stand-in", "--lossy", "skip"}, 1,
+                 "choose");
+  expect_refused({"run", demo(), "x", "--stand-in", small, "--lossy", "stand-in", "--weights", "20%"}, 1,
+                 "for --stand-in");
+  expect_refused({"run", demo(), "x", "--stand-in", small, "--lossy", "stand-in", "--ram", "22M"}, 1,
+                 "for --stand-in");
+}
+
 TEST(CommandLine, RecordedRoutingIsReplayed) {
   SLUICE_REQUIRE_SHARED();
   const Scratch scratch;

@@ -13,12 +13,14 @@ ModelRunner::ModelRunner(const std::string& path, const RunOptions& options)
   model_options.prefetch = options.prefetch;
   model_options.speculate_experts = options.speculate_experts;
   model_options.expert_parts = options.expert_parts;
+  if (!options.stand_in.empty()) model_options.stand_in = Checkpoint::open(options.stand_in);
   model_options.max_batch_tokens = std::max<int64_t>(chunk_, 8);
   model_ = std::make_unique<Model>(Checkpoint::open(path), model_options);
   const StoreNeeds needs = model_->needs().weights;
   const auto share = static_cast<uint64_t>(static_cast<double>(needs.all) * options.weights);
   if (!options.expert_rates.empty()) model_->set_expert_rates(options.expert_rates);
   model_->load(std::max(share, needs.minimum), budget_);
+  model_->set_lossy(options.lossy);
 }
 
 std::vector<float> ModelRunner::all_logits(const std::vector<int32_t>& tokens) {

@@ -23,6 +23,8 @@ struct RunOptions {
   std::vector<float> expert_rates;  // Model::set_expert_rates(); empty: none
   int64_t speculate_experts = 0;
   uint32_t expert_parts = 1;
+  std::string stand_in;  // a checkpoint; empty: none
+  LossyRouting lossy;
 };
 
 // One loaded model and what it stands on.

@@ -69,17 +69,26 @@ void choose_experts(ExecContext& context, const ModelSpec& spec, int64_t layer, 
     if (!context.lossy.is_exact()) route_lossily(context, spec.router, logits, weights.experts, experts, own);
   }
   speculation.end(layer, std::span(routing.experts).last(static_cast<size_t>(k)));
+  context.stand_ins.choose(context.lossy, *context.store, weights, k, routing);
+}
+
+// Where an assignment counts in `active`: the stand-ins follow all experts.
+int32_t place_of(const ModelSpec& spec, const MoeRouting& r, size_t assignment) {
+  const int32_t expert = r.experts[assignment];
+  const bool by_stand_in = !r.by_stand_in.empty() && r.by_stand_in[assignment] != 0;
+  return by_stand_in ? expert + static_cast<int32_t>(spec.n_experts) : expert;
 }
 
 // Counting sort of the assignments by expert.
 void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
   const int64_t k = spec.n_experts_per_token;
-  std::vector<int32_t> start(static_cast<size_t>(spec.n_experts) + 1, 0);
-  for (const int32_t e : r.experts)
-    if (e != kDroppedExpert) ++start[static_cast<size_t>(e) + 1];
+  const int64_t n_places = (r.by_stand_in.empty() ? 1 : 2) * spec.n_experts;
+  std::vector<int32_t> start(static_cast<size_t>(n_places) + 1, 0);
+  for (size_t i = 0; i < r.experts.size(); ++i)
+    if (r.experts[i] != kDroppedExpert) ++start[static_cast<size_t>(place_of(spec, r, i)) + 1];
   r.active.clear();
   r.first.clear();
-  for (int64_t e = 0; e < spec.n_experts; ++e) {
+  for (int64_t e = 0; e < n_places; ++e) {
     const auto i = static_cast<size_t>(e);
     if (start[i + 1] > 0) {
       r.active.push_back(static_cast<int32_t>(e));
@@ -98,8 +107,8 @@ void group_by_expert(const ModelSpec& spec, int64_t n, MoeRouting& r) {
     for (size_t j = 0; j < by_id.size(); ++j) by_id[j] = row + j;
     std::sort(by_id.begin(), by_id.end(), [&r](size_t a, size_t b) { return r.experts[a] < r.experts[b]; });
     for (size_t j = 0; j < by_id.size(); ++j) {
-      const int32_t expert = r.experts[by_id[j]];
-      const int32_t assignment = expert == kDroppedExpert ? -1 : start[static_cast<size_t>(expert)]++;
+      const int32_t place = place_of(spec, r, by_id[j]);
+      const int32_t assignment = place == kDroppedExpert ? -1 : start[static_cast<size_t>(place)]++;
       if (assignment >= 0) r.tokens[static_cast<size_t>(assignment)] = static_cast<int32_t>(t);
       r.assignment_of[row + j] = assignment;
       r.weight_of[row + j] = r.weights[by_id[j]];
@@ -118,12 +127,19 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
   choose_experts(context, spec, layer, weights, b, routing);
   group_by_expert(spec, n, routing);
 
-  const ExpertWeights& experts = weights.experts;
-  b.input.prepare(compute, experts.gate.encoding);
-  b.input.prepare(compute, experts.up.encoding);
-  const size_t n_parts = experts.n_parts;
-  context.ranges.clear();  // range i * n_parts + p is part p of active expert i
-  for (const int32_t expert : routing.active) experts.add_units(expert, context.ranges);
+  const auto is_stand_in = [&](size_t index) { return routing.active[index] >= spec.n_experts; };
+  const auto experts_of = [&](size_t index) -> const ExpertWeights& {
+    return is_stand_in(index) ? weights.stand_ins : weights.experts;
+  };
+  for (const ExpertWeights* experts : {&weights.experts, &weights.stand_ins}) {
+    if (experts == &weights.stand_ins && routing.by_stand_in.empty()) break;
+    b.input.prepare(compute, experts->gate.encoding);
+    b.input.prepare(compute, experts->up.encoding);
+  }
+  const size_t n_parts = weights.experts.n_parts;  // the stand-ins' as well
+  context.ranges.clear();                          // range i * n_parts + p is part p of active expert i
+  for (size_t i = 0; i < routing.active.size(); ++i)
+    experts_of(i).add_units(routing.active[i] % spec.n_experts, context.ranges);
   Prefetcher& prefetcher = *context.prefetcher;
   prefetcher.before_acquire(context.ranges);
   Lease lease = context.store->acquire(context.ranges);
@@ -133,6 +149,7 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
   }
   if (!context.skipped.empty()) context.store->prefetch(context.skipped);
   context.skipped.clear();
+  context.stand_ins.read_on(*context.store);
 
   // Assignment a has row a of gate, up and middle. A part makes its columns of gate and up; when all parts of
   // an expert have, down follows, to whose output a part makes its columns, too.
@@ -157,10 +174,11 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
     uint64_t bytes = 0;
     for (const size_t range : arrived) {
       const size_t expert = range / n_parts;
+      const ExpertWeights& experts = experts_of(expert);
       const std::span<const int32_t> own = rows_of(expert);
       const auto column = static_cast<int64_t>(range % n_parts) * experts.gate.rows;
       const int64_t at = own[0] * width + column;
-      if (const float* const gate = speculation.gate(routing.active[expert])) {
+      if (const float* const gate = is_stand_in(expert) ? nullptr : speculation.gate(routing.active[expert])) {
         const float* const up = speculation.up(routing.active[expert]);
         std::copy_n(gate + column, experts.gate.rows, b.ffn_gate + at);
         std::copy_n(up + column, experts.gate.rows, b.ffn_up + at);
@@ -189,22 +207,25 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
     }
 
     ProfileScope scope(*context.profile, Operator::kDown);
-    scope.add_bytes(complete.size() * n_parts * weight_bytes(experts.down));
-    b.middle.prepare(compute, experts.down.encoding, complete_rows);
+    b.middle.prepare(compute, weights.experts.down.encoding, complete_rows);
+    if (!routing.by_stand_in.empty())
+      b.middle.prepare(compute, weights.stand_ins.down.encoding, complete_rows);
     tasks.clear();
     for (const size_t expert : complete) {
+      const WeightRef& down = experts_of(expert).down;
+      scope.add_bytes(n_parts * weight_bytes(down));
       const std::span<const int32_t> own = rows_of(expert);
       for (size_t part = 0; part < n_parts; ++part) {
         const size_t range = expert * n_parts + part;
-        tasks.push_back(
-            {lease.view(range, ExpertWeights::of(experts.down, context.ranges[range].unit)), &b.middle, own,
-             b.expert_out + own[0] * hidden + static_cast<int64_t>(part) * experts.down.rows, hidden});
+        tasks.push_back({lease.view(range, ExpertWeights::of(down, context.ranges[range].unit)), &b.middle, own,
+                         b.expert_out + own[0] * hidden + static_cast<int64_t>(part) * down.rows, hidden});
       }
     }
     matmul(compute, tasks);
     for (const size_t expert : complete)
       for (size_t part = 0; part < n_parts; ++part) lease.release(expert * n_parts + part);
     prefetcher.go_on();
+    context.stand_ins.read_on(*context.store);
   }
 
   const ProfileScope scope(*context.profile, Operator::kCombine);

@@ -17,9 +17,11 @@ inline constexpr int32_t kDroppedExpert = -1;  // of lossy routing; its weight i
 struct MoeRouting {
   std::vector<int32_t> experts;  // [n, k] in router order
   std::vector<float> weights;    // [n, k]
+  // [n, k] 1: computed from the expert's stand-in; empty if none is
+  std::vector<uint8_t> by_stand_in;
 
   // The same by expert: assignment a is (token, expert), sorted by expert, then token.
-  std::vector<int32_t> active;  // [n_active] expert ids, ascending
+  std::vector<int32_t> active;  // [n_active] expert ids, ascending; n_experts + id for stand-ins
   std::vector<int32_t> first;   // [n_active + 1] where each one's assignments begin
   std::vector<int32_t> tokens;  // [n * k] token of each assignment
   // [n, k] the assignments of a token, by ascending expert id; -1: dropped

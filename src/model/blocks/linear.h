@@ -11,6 +11,7 @@
 #include "model/bound_model.h"
 #include "model/lossy.h"
 #include "model/profile.h"
+#include "model/stand_in.h"
 #include "store/weight_store.h"
 
 namespace sluice {
@@ -27,6 +28,7 @@ struct ExecContext {
   Speculation* speculation = nullptr;
   LossyRouting lossy;
   uint64_t n_dropped_experts = 0;  // that lossy routing left out so far
+  StandIns stand_ins;
 
   // Of linear() and ffn_moe().
   std::vector<UnitRange> ranges;
