@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sluice/error.h"
+#include "sluice/monitor.h"
 #include "sluice/options.h"
 #include "sluice/session.h"
 
@@ -182,6 +183,10 @@ class Engine {
   // Writes what was computed, waited for and read when, since load() began: JSON in Chrome's trace event
   // format. Needs EngineOptions::timeline_spans. Error(kIo).
   void write_timeline(const std::string& path) const;
+
+  // What the engine is doing, with the last pass cut into `n_slices`. Needs EngineOptions::monitor, and
+  // load(). The one thing here that other threads may call while this one is in step().
+  MonitorSnapshot monitor(size_t n_slices) const;
 
   // Called for every token and MoE layer with the chosen experts in router order and their weights. Empty:
   // off.

@@ -39,6 +39,7 @@ struct EngineOptions {
   // exact.
   std::vector<std::string> lossy;
   size_t timeline_spans = 0;  // that Engine::timeline() may keep, 40 bytes each; 0: none
+  bool monitor = false;       // keep what Engine::monitor() tells, about 2 MB
   bool governor = true;       // give cached experts back while others need the memory
   std::string isa;            // instruction set of the kernels; empty: the best of this CPU
 };

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/engine_monitor.h"
 #include "engine/memory_plan.h"
 #include "engine/session_impl.h"
 #include "engine/text_assets.h"
@@ -26,6 +27,7 @@ struct Engine::Impl {
   MemoryRequest memory_request(uint64_t ram_bytes, int64_t reserve_tokens) const;
   void load(int64_t reserve_tokens, const Progress& progress);
   size_t step(std::span<Session* const> sessions);
+  MonitorSnapshot monitor(size_t n_slices) const;
 
   EngineOptions options;
   std::shared_ptr<const Checkpoint> checkpoint;
@@ -53,6 +55,7 @@ struct Engine::Impl {
   double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
   uint64_t n_sampled = 0;
   double sampling_seconds = 0;
+  PassLog pass_log;  // where the options want it
 
  private:
   struct Share {

@@ -41,6 +41,7 @@ struct Model::Impl {
   BoundModel bound;
   MemoryBudget* budget = nullptr;
   std::unique_ptr<WeightStore> store;
+  std::unique_ptr<LayerClock> layer_clock;
   std::unique_ptr<Decoder> decoder;
   RouteObserver observer;
 };
@@ -167,6 +168,10 @@ void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
   auto decoder = std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget,
                                            m.options.max_batch_tokens, m.options.prefetch);
   decoder->set_timeline(m.options.store.timeline);
+  if (m.options.watched) {
+    m.layer_clock = std::make_unique<LayerClock>(*store, m.bound.spec.n_layers);
+    decoder->set_layer_clock(m.layer_clock.get());
+  }
   store->load(progress);
   m.store = std::move(store);
   m.decoder = std::move(decoder);
@@ -211,6 +216,30 @@ Profile Model::profile() const { return impl_->decoder ? impl_->decoder->profile
 PrefetchReport Model::prefetch_report() const {
   return impl_->decoder ? impl_->decoder->prefetch_report() : PrefetchReport();
 }
+ModelState Model::watch() const {
+  const Impl& m = *impl_;
+  SLUICE_CHECK(m.layer_clock && m.store);
+  ModelState state;
+  state.layer = m.layer_clock->layer();
+  state.times = m.layer_clock->times();
+  std::vector<UnitState> units;
+  state.pass = m.store->look(units);
+  for (const LayerWeights& layer : m.bound.layers) {
+    LayerState& of = state.layers.emplace_back();
+    of.has_experts = static_cast<bool>(layer.router);
+    if (of.has_experts) {
+      const auto first = units.begin() + static_cast<std::ptrdiff_t>(layer.experts.first_unit);
+      of.parts.assign(first, first + m.bound.spec.n_experts);
+      continue;
+    }
+    for (const Weight* weight :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+      for (const WeightRef& piece : weight->pieces) of.parts.push_back(units[piece.unit]);
+    }
+  }
+  return state;
+}
+bool Model::reads_past_page_cache() const { return impl_->store && impl_->store->reads_past_page_cache(); }
 StoreStats Model::store_stats() const { return impl_->store ? impl_->store->stats() : StoreStats{}; }
 std::string Model::describe_io() const { return impl_->store ? impl_->store->describe_io() : std::string(); }
 std::string Model::describe_memory() const {
