@@ -24,7 +24,7 @@ namespace {
 
 struct DemoOptions {
   std::string what;
-  std::string weights = "40%";
+  std::string weights = "50%";
   std::string seed = "1";
   int64_t n_tokens = 192;
   double pace = 24;
@@ -38,7 +38,7 @@ constexpr const char* kExamples = R"(
 examples:
   sluice demo                      what there is
   sluice demo warmup               full screen on a terminal
-  sluice demo warmup --weights 50% --json
+  sluice demo warmup --weights 40% --json
 
 warmup starts with an empty cache, in which the demo model's experts do not all fit, and writes code, then a
 novel, then arithmetic. Nothing is read before it is asked for, and prompts are read token by token, so that a
@@ -93,7 +93,8 @@ TopicResult write_topic(Engine& engine, const Topic& topic, const DemoOptions& o
   flags.temperature = 0.7F;
   flags.ignore_eos = true;
   const std::vector<int32_t> ids = engine.tokenize(topic.prompt);
-  flags.max_tokens = std::max<int64_t>(1, options.n_tokens - static_cast<int64_t>(ids.size()));
+  // The last one is written and not read again, so that it costs no pass.
+  flags.max_tokens = std::max<int64_t>(1, options.n_tokens - static_cast<int64_t>(ids.size()) + 1);
   TopicResult result;
   result.topic = &topic;
   result.n_prompt = static_cast<int64_t>(ids.size());
@@ -166,10 +167,10 @@ int warm_up(const DemoOptions& options) {
   engine_options.governor = false;  // what is given up is given up for other experts
   engine_options.monitor = true;
   const std::unique_ptr<Engine> engine = open_engine(engine_options);
-  if (options.n_tokens > engine->n_ctx())
+  if (options.n_tokens >= engine->n_ctx())
     throw_error(ErrorKind::kInvalid, "-n %lld: the demo model has a context of %lld tokens",
                 static_cast<long long>(options.n_tokens), static_cast<long long>(engine->n_ctx()));
-  load_engine(*engine, options.n_tokens);
+  load_engine(*engine, options.n_tokens + 1);
 
   std::optional<Monitor> monitor;
   if (!options.json && Monitor::can_be_shown()) monitor.emplace(*engine);
@@ -220,7 +221,7 @@ Action define_demo(CLI::App& app) {
   auto options = std::make_shared<DemoOptions>();
   app.add_option("WHAT", options->what, "warmup; without it, a list")
       ->check(CLI::IsMember(std::vector<std::string>{"warmup"}).description(""));
-  app.add_option("--weights", options->weights, "bound on the weights: 40% of them, 3M, min")
+  app.add_option("--weights", options->weights, "bound on the weights: 50% of them, 4M, min")
       ->type_name("SIZE")
       ->check([](const std::string& text) { return check_size(text, "min", "--weights"); })
       ->capture_default_str();

@@ -130,7 +130,7 @@ void Monitor::stop_and_go_on() {
   termios settings = {};
   const bool has_settings = tcgetattr(STDIN_FILENO, &settings) == 0;
   leave();
-  kill(getpid(), SIGSTOP);
+  raise(SIGSTOP);  // to this thread, so that it goes no further; it stops them all
   if (has_settings) tcsetattr(STDIN_FILENO, TCSADRAIN, &settings);
   enter();
 }

@@ -99,6 +99,7 @@ void draw_header(Canvas& canvas, const MonitorView& view) {
   const uint64_t n_decoded = now.n_decoded - view.first.n_decoded;
   const uint64_t n_prompt = now.n_prompt_tokens - view.first.n_prompt_tokens;
   at = 1;
+  const int hint_at = end - display_width(view.hint) - 2;
   if (n_decoded > 0 && last.n_decoded > 0) {
     at = canvas.put(1, at, format_string("%.1f tok/s", last.tok_s()), Ink::kStrong);
     at = canvas.put(1, at,
@@ -107,13 +108,15 @@ void draw_header(Canvas& canvas, const MonitorView& view) {
                     Ink::kDim);
     at = canvas.put(1, at, " · ", Ink::kDim);
   }
-  if (n_prompt > 0)
+  if (n_prompt > 0 && (n_decoded == 0 || canvas.columns() >= 100))
     at = canvas.put(
         1, at,
         format_string("prompt %.1f tok/s · ",
                       ratio(static_cast<double>(n_prompt), now.prompt_seconds - view.first.prompt_seconds)),
         Ink::kDim);
-  canvas.put(1, at, "context " + count(view.n_tokens) + " of " + count(view.n_ctx), Ink::kDim);
+  if (const std::string context = "context " + count(view.n_tokens) + " of " + count(view.n_ctx);
+      at + display_width(context) <= hint_at)
+    canvas.put(1, at, context, Ink::kDim);
   canvas.put_right(1, end, view.hint, Ink::kDim);
 
   at = canvas.put(2, 1, "memory ", Ink::kTitle);
@@ -140,23 +143,19 @@ void draw_header(Canvas& canvas, const MonitorView& view) {
 
 // Some parts of some layers as one character.
 struct Heat {
-  int n_parts = 0, n_here = 0;
-  uint32_t age = MonitorPart::kNever;
-  bool was_missed = false;
+  int n_parts = 0, n_here = 0, n_missed = 0;
+  int levels = 0;  // sum over those that are here
 
   void add(const MonitorPart& part) {
     ++n_parts;
     n_here += part.is_here;
     if (!part.is_here) return;
-    if (part.passes_since_use == 0) was_missed |= part.was_missed;
-    age = std::min(age, part.passes_since_use);
-  }
-  int level() const {
     constexpr std::array<uint32_t, 4> kAges = {0, 4, 24, 128};
-    for (size_t i = 0; i < kAges.size(); ++i)
-      if (age <= kAges[i]) return static_cast<int>(i);
-    return 4;
+    for (const uint32_t age : kAges) levels += part.passes_since_use > age;
+    n_missed += part.passes_since_use == 0 && part.was_missed;
   }
+  size_t level() const { return static_cast<size_t>((levels + n_here / 2) / n_here); }
+  bool was_missed() const { return 2 * n_missed >= n_here; }
 };
 
 void draw_heat(Canvas& canvas, int row, int column, const Heat& heat, int width, bool colour) {
@@ -164,11 +163,11 @@ void draw_heat(Canvas& canvas, int row, int column, const Heat& heat, int width,
   if (heat.n_here == 0) return canvas.repeat(row, column, width, "·", Ink::kAbsent);
   constexpr std::array<Ink, 5> kInks = {Ink::kHeat0, Ink::kHeat1, Ink::kHeat2, Ink::kHeat3, Ink::kHeat4};
   constexpr std::array<const char*, 5> kGlyphs = {"█", "▓", "▒", "░", "-"};
-  const auto level = static_cast<size_t>(heat.level());
-  const Ink ink = heat.was_missed ? Ink::kMissed : kInks[level];
+  const size_t level = heat.level();
+  const Ink ink = heat.was_missed() ? Ink::kMissed : kInks[level];
   const double share = ratio(static_cast<double>(heat.n_here), static_cast<double>(heat.n_parts));
   // The eighths end below the row's top, so that rows stand apart.
-  const char* const glyph = colour ? eighth_block(share * 0.875) : heat.was_missed ? "×" : kGlyphs[level];
+  const char* const glyph = colour ? eighth_block(share * 0.875) : heat.was_missed() ? "×" : kGlyphs[level];
   canvas.repeat(row, column, width, glyph, ink);
 }
 
@@ -259,7 +258,7 @@ void draw_layers(Canvas& canvas, const MonitorView& view, const Box& box, bool c
   const size_t each = (most_parts + room - 1) / room;
   const size_t n_cells = (most_parts + each - 1) / each;
   const int cell_width = std::clamp(heat_width / static_cast<int>(n_cells), 1, 4);
-  canvas.put_right(box.row, bar_at - 1, experts ? " hits" : " here", Ink::kDim);
+  canvas.put_right(box.row, bar_at, experts ? " hits " : " here ", Ink::kDim);
   canvas.put_right(box.row, box.right(), is_wide ? " time of a pass " : " time ", Ink::kDim);
 
   for (size_t r = 0; r < rows.size(); ++r) {
@@ -444,9 +443,9 @@ void draw_lanes(Canvas& canvas, const MonitorView& view, const Box& box) {
     const double at = now.layers[l].begin_seconds / now.slices_seconds;
     const int column = left + static_cast<int>(at * static_cast<double>(slices.size()));
     if (column >= box.right() - kLaneMargin) continue;
+    if (column < free_from) continue;
     canvas.put(box.bottom(), column, "┴", Ink::kFrame);
     const std::string number = (l == 0 ? "layer " : "") + count(static_cast<int64_t>(l));
-    if (column < free_from) continue;
     free_from = canvas.put(box.bottom(), column + 1, number, Ink::kDim, box.right() - 1) + 1;
   }
 }
