@@ -350,7 +350,7 @@ std::string Chat::status(const EngineStats& before, const EngineStats& now, doub
   const uint64_t hits = now.hits - before.hits;
   const uint64_t misses = now.misses - before.misses;
   if (hits + misses > 0)
-    line += format_string(" · %.0f %% expert hits",
+    line += format_string(" · %.0f %% hits",
                           100.0 * static_cast<double>(hits) / static_cast<double>(hits + misses));
   // Buffered reads may come from the page cache: that is not the SSD's speed.
   const bool direct = now.io.find(", O_DIRECT,") != std::string::npos;

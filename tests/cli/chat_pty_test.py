@@ -261,7 +261,7 @@ def test_status_line(start, home):
     terminal = start("--ctx", "32768", "--ignore-eos", "--temp", "0.7", "--weights", "min")
     terminal.wait(PROMPT)
     terminal.send("Once upon a time\r")
-    status = (r"\x1b\[(\d+);1H\x1b\[2K\x1b\[2m(\d+\.\d) tok/s · (\d+) % expert hits · (?:SSD|read) (\d+\.\d\d) GB/s "
+    status = (r"\x1b\[(\d+);1H\x1b\[2K\x1b\[2m(\d+\.\d) tok/s · (\d+) % hits · (?:SSD|read) (\d+\.\d\d) GB/s "
               r"· (\d+) % stalls · (\d+(?:\.\d+)?) [KMG]iB resident · (\d+)/32768 tokens\x1b\[0m")
     terminal.wait(r"\x1b\[1;23r", raw=True)  # the last of 24 rows does not scroll
     terminal.wait(status, raw=True)
