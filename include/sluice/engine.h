@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sluice/error.h"
+#include "sluice/monitor.h"
 #include "sluice/options.h"
 #include "sluice/session.h"
 
@@ -196,6 +197,10 @@ class Engine {
 
   // Tells one model's weights from another's, whatever their files are called. Reads a little from disk.
   uint64_t fingerprint() const;
+
+  // What the engine is doing, with the last pass cut into `n_slices`. Needs EngineOptions::monitor, and
+  // load(). The one thing here that other threads may call while this one is in step().
+  MonitorSnapshot monitor(size_t n_slices) const;
 
   // Called for every token and MoE layer with the chosen experts in router order and their weights. Empty:
   // off.

@@ -48,6 +48,7 @@ struct EngineOptions {
   // the user's profile of that name, and Engine::learn_task() teaches the profile. Empty: none.
   std::string task;
   size_t timeline_spans = 0;  // that Engine::timeline() may keep, 56 bytes each; 0: none
+  bool monitor = false;       // keep what Engine::monitor() tells, about 2 MB
   bool governor = true;       // give cached experts back while others need the memory
   std::string isa;            // instruction set of the kernels; empty: the best of this CPU
 };

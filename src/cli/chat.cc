@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "base/environment.h"
 #include "base/error.h"
@@ -16,6 +17,7 @@
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
 #include "cli/model_flags.h"
+#include "cli/monitor.h"
 #include "cli/report.h"
 #include "cli/status_line.h"
 #include "cli/verbs.h"
@@ -33,6 +35,8 @@ struct ChatOptions {
   SamplingFlags sampling;
   std::string first;  // an opening message
   std::string system;
+  bool stats = false;
+  bool monitor = false;
 };
 
 constexpr const char* kCommands = R"(  /help, /?            this
@@ -79,6 +83,8 @@ class Chat {
   Chat(Engine& engine, const ChatOptions& options)
       : engine_(engine),
         terminal_(stdin_is_terminal() && stdout_is_terminal()),
+        stats_(options.stats),
+        monitor_(options.monitor),
         sampling_(options.sampling),
         system_(options.system),
         session_(engine.new_session()),
@@ -100,11 +106,14 @@ class Chat {
   void load(const std::string& name);
   void clear();
   void answer(const std::string& message);
+  std::string answer_as_it_comes();
+  std::string answer_in_monitor();
   std::vector<ChatMessage> with_system() const;
   std::string status(const EngineStats& before, const EngineStats& now, double seconds) const;
 
   Engine& engine_;
   const bool terminal_;
+  const bool stats_, monitor_;
   SamplingFlags sampling_;
   std::string system_;
   std::vector<ChatMessage> messages_;
@@ -341,13 +350,18 @@ std::string Chat::status(const EngineStats& before, const EngineStats& now, doub
   const uint64_t hits = now.hits - before.hits;
   const uint64_t misses = now.misses - before.misses;
   if (hits + misses > 0)
-    line += format_string(" · %.0f %% expert hits",
+    line += format_string(" · %.0f %% hits",
                           100.0 * static_cast<double>(hits) / static_cast<double>(hits + misses));
-  line += " · " + format_bytes(now.resident_bytes) + " resident";
   // Buffered reads may come from the page cache: that is not the SSD's speed.
   const bool direct = now.io.find(", O_DIRECT,") != std::string::npos;
-  line += format_string(" · %s %.0f MB/s", direct ? "SSD" : "read",
-                        per_second(now.bytes_read - before.bytes_read, seconds) * 1e-6);
+  line += format_string(" · %s %.2f GB/s", direct ? "SSD" : "read",
+                        per_second(now.bytes_read - before.bytes_read, seconds) * 1e-9);
+  const double worked =
+      now.prefill_seconds + now.decode_seconds - before.prefill_seconds - before.decode_seconds;
+  if (worked > 0)
+    line += format_string(" · %.0f %% stalls",
+                          100 * std::min(1.0, (now.stall_seconds - before.stall_seconds) / worked));
+  line += " · " + format_bytes(now.resident_bytes) + " resident";
   line += format_string(" · %lld/%lld tokens", static_cast<long long>(session_->n_tokens()),
                         static_cast<long long>(engine_.n_ctx()));
   return line;
@@ -370,30 +384,66 @@ void Chat::answer(const std::string& message) {
   session_->truncate(n_same);
   session_->append(std::span(ids).subspan(static_cast<size_t>(n_same)), generate);
 
+  std::string text = monitor_ ? answer_in_monitor() : answer_as_it_comes();
+  if (interrupted()) session_->cancel();
+  write_stdout("\n");
+  if (stats_) write_stderr(stats_line(*session_, engine_.stats()) + "\n");
+  messages_.push_back({"assistant", std::move(text)});
+}
+
+// Prints the answer as it comes.
+std::string Chat::answer_as_it_comes() {
   std::string text;
-  {
-    std::optional<QuietInput> quiet;
-    if (terminal_) quiet.emplace();
-    StatusLine status_line;
-    const EngineStats before = engine_.stats();
-    const double start = monotonic_seconds();
+  std::optional<QuietInput> quiet;
+  if (terminal_) quiet.emplace();
+  StatusLine status_line;
+  // The line tells of the last one to two of these spans.
+  constexpr double kSpan = 1.5;
+  struct Moment {
+    EngineStats stats;
+    double time;
+  };
+  Moment older = {engine_.stats(), monotonic_seconds()}, newer = older;
+  Session* const sessions[] = {session_.get()};
+  while (session_->finished() == FinishReason::kNone && !interrupted()) {
+    engine_.step(sessions);
+    const std::string piece = session_->take_text();
+    text += piece;
+    write_stdout(piece);
+    if (!status_line.due()) continue;
+    const Moment now = {engine_.stats(), monotonic_seconds()};
+    status_line.show(status(older.stats, now.stats, now.time - older.time));
+    if (now.time - newer.time >= kSpan) older = std::exchange(newer, now);
+  }
+  return text;
+}
+
+// Prints the answer when it is there.
+std::string Chat::answer_in_monitor() {
+  std::string text;
+  try {
+    Monitor monitor(engine_);
     Session* const sessions[] = {session_.get()};
     while (session_->finished() == FinishReason::kNone && !interrupted()) {
       engine_.step(sessions);
       const std::string piece = session_->take_text();
       text += piece;
-      write_stdout(piece);
-      if (status_line.due()) status_line.show(status(before, engine_.stats(), monotonic_seconds() - start));
+      monitor.update(*session_, piece);
     }
-    if (interrupted()) session_->cancel();
+  } catch (...) {
+    write_stdout(text + "\n");
+    throw;
   }
-  write_stdout("\n");
-  messages_.push_back({"assistant", text});
+  write_stdout(text);
+  return text;
 }
 
 int chat(const ChatOptions& options) {
   catch_interrupts();
-  const std::unique_ptr<Engine> engine = open_engine(options.engine);
+  if (options.monitor) Monitor::check_terminal();
+  EngineOptions engine_options = options.engine;
+  engine_options.monitor = options.monitor;
+  const std::unique_ptr<Engine> engine = open_engine(engine_options);
   if (!engine->has_tokenizer())
     throw_error(ErrorKind::kUnsupported, "%s brings no tokenizer, so it cannot chat: sluice run --ids",
                 printable(engine->info().path).c_str());
@@ -411,6 +461,12 @@ Action define_chat(CLI::App& app) {
   add_task_flag(app, options->engine);
   app.add_option("PROMPT", options->first, "a first message");
   app.add_option("--system", options->system, "a system message for the chat template")->type_name("TEXT");
+  app.add_flag(
+      "--stats", options->stats,
+      "the line of statistics after every answer, also where it is not a terminal; on a terminal one is "
+      "live while an answer comes, in any case");
+  app.add_flag("--monitor", options->monitor,
+               "while an answer comes, watch it at work, full screen: experts in memory, hits, reads, waits");
   add_sampling_flags(app, options->sampling);
   app.footer(kExamples);
   return [options] { return chat(*options); };

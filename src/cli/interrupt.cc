@@ -25,6 +25,14 @@ void on_interrupt(int) {
   _exit(kExitInterrupted);
 }
 
+// Dies of it, but not before the terminal is as it was.
+void on_end(int signal) {
+  if (g_has_settings) tcsetattr(STDIN_FILENO, TCSANOW, &g_settings);
+  if (const char* reset = g_terminal_reset)
+    if (write(STDOUT_FILENO, reset, std::strlen(reset)) < 0) _exit(128 + signal);
+  raise(signal);
+}
+
 }  // namespace
 
 void catch_interrupts() {
@@ -33,6 +41,13 @@ void catch_interrupts() {
   action.sa_handler = on_interrupt;
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);  // no SA_RESTART: a blocked read returns
+  action.sa_handler = on_end;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (const int signal : {SIGTERM, SIGHUP}) {
+    struct sigaction before = {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // nohup stays in force
+  }
 }
 
 bool interrupted() noexcept { return g_interrupted; }

@@ -2,6 +2,8 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "cli/command_line.h"
@@ -9,6 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/max_loss.h"
 #include "cli/model_flags.h"
+#include "cli/monitor.h"
 #include "cli/report.h"
 #include "cli/verbs.h"
 #include "platform/file.h"
@@ -27,6 +30,7 @@ struct RunOptions {
   bool raw = false;
   bool json = false;
   bool stats = false;
+  bool monitor = false;
 };
 
 constexpr const char* kExamples = R"(
@@ -37,6 +41,8 @@ examples:
   git diff | sluice run Qwen/Qwen3-8B --system "Review this change."
   sluice run model.gguf "def fib(n):" --raw --temp 0 continue text as it is, greedily
   sluice run model/ --ids ids.json --json            from token ids, with all statistics
+  sluice run demo "Once upon a time" --weights 40% -n 400 --monitor
+                                                     watch the cache at work
 
 The first argument is always the model. Without a PROMPT it is read from standard input. The same model,
 prompt, options and seed give the same text at every budget and thread count.)";
@@ -69,11 +75,38 @@ int64_t tokens_to_reserve(const Engine& engine, int64_t n_prompt, int64_t max_to
   return wanted;
 }
 
+// Returns the text that was not printed while it came.
+std::string generate_text(Engine& engine, Session& session, const RunOptions& options) {
+  Session* const sessions[] = {&session};
+  std::string text;
+  try {
+    std::optional<Monitor> monitor;
+    if (options.monitor) monitor.emplace(engine);
+    while (session.finished() == FinishReason::kNone && !interrupted()) {
+      engine.step(sessions);
+      const std::string piece = session.take_text();
+      if (monitor) monitor->update(session, piece);
+      if (monitor || options.json) {
+        text += piece;
+      } else if (!piece.empty()) {
+        write_stdout(piece);
+      }
+    }
+  } catch (...) {
+    if (options.monitor) write_stdout(text + "\n");
+    throw;
+  }
+  if (options.monitor) write_stdout(std::exchange(text, ""));
+  return text;
+}
+
 int run(const RunOptions& options, const CLI::App& app) {
   catch_interrupts();
   EngineOptions engine_options = options.engine;
   check_max_loss(options.max_loss, engine_options);
   ask_for_timeline(options.timeline_file, engine_options);
+  if (options.monitor) Monitor::check_terminal();
+  engine_options.monitor = options.monitor;
   const std::unique_ptr<Engine> engine = open_engine(engine_options);
   const std::vector<int32_t> ids = prompt_ids(options, *engine, app);
   const GenerateOptions generate = generate_options(options.sampling, engine->default_sampler());
@@ -89,17 +122,7 @@ int run(const RunOptions& options, const CLI::App& app) {
 
   const std::unique_ptr<Session> session = engine->new_session();
   session->append(ids, generate);
-  Session* const sessions[] = {session.get()};
-  std::string text;
-  while (session->finished() == FinishReason::kNone && !interrupted()) {
-    engine->step(sessions);
-    const std::string piece = session->take_text();
-    if (options.json) {
-      text += piece;
-    } else if (!piece.empty()) {
-      write_stdout(piece);
-    }
-  }
+  const std::string text = generate_text(*engine, *session, options);
 
   const EngineStats stats = engine->stats();
   if (options.json) {
@@ -133,9 +156,13 @@ Action define_run(CLI::App& app) {
   app.add_flag("--raw", options->raw, "continue the prompt as it is, without the chat template");
   app.add_option("--ids", options->ids_file, "the prompt as token ids, a JSON array; - for standard input")
       ->type_name("IDS.json");
-  app.add_flag("--json", options->json, "print one JSON object with text, tokens and statistics");
+  CLI::Option* const json =
+      app.add_flag("--json", options->json, "print one JSON object with text, tokens and statistics");
   add_timeline_flag(app, options->timeline_file);
   app.add_flag("--stats", options->stats, "print the line of statistics also where it is not a terminal");
+  app.add_flag("--monitor", options->monitor,
+               "watch it at work, full screen: experts in memory, hits, reads, waits, each layer's time")
+      ->excludes(json);
   add_max_loss_flags(app, options->max_loss);
   add_sampling_flags(app, options->sampling);
   app.footer(kExamples);

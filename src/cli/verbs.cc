@@ -6,6 +6,7 @@ namespace {
 constexpr Verb kVerbs[] = {
     {"run", "continue a prompt, or answer it by the model's chat template", define_run},
     {"chat", "talk with a model", define_chat},
+    {"demo", "watch the expert cache at work on the demo model", define_demo},
     {"inspect", "what a model is and what a memory budget would give", define_inspect},
     {"plan", "how fast a model will run here, at any memory budget", define_plan},
     {"browse", "models that people run, and what this machine makes of them", define_browse},

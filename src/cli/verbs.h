@@ -24,6 +24,7 @@ std::span<const Verb> all_verbs();
 
 Action define_run(CLI::App& app);
 Action define_chat(CLI::App& app);
+Action define_demo(CLI::App& app);
 Action define_inspect(CLI::App& app);
 Action define_tokenize(CLI::App& app);
 Action define_detokenize(CLI::App& app);

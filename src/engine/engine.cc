@@ -23,6 +23,8 @@ namespace {
 
 constexpr int64_t kDefaultContext = 4096;
 constexpr int64_t kMostSpeculated = 256;
+constexpr size_t kNewestSpans = size_t{1}
+                                << 14;  // of each track, for the monitor; a read of a dense model is 1 MiB
 
 // Memory that is freed must leave the process, or --ram would be a wish: few arenas, large blocks mapped one
 // by one, free tops returned early.
@@ -159,7 +161,9 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   model_options.compute = compute;
   model_options.store.io = io_choice(options.io);
   model_options.store.policy = options.cache_policy;
-  if (options.timeline_spans > 0) timeline = std::make_unique<Timeline>(options.timeline_spans);
+  if (options.timeline_spans > 0 || options.monitor)
+    timeline = std::make_unique<Timeline>(options.timeline_spans, options.monitor ? kNewestSpans : 0);
+  model_options.watched = options.monitor;
   model_options.store.timeline = timeline.get();
   model_options.store.governor = options.governor;
   model_options.store.max_read_bytes_per_s = parse_rate(options.ssd_limit);
@@ -326,6 +330,55 @@ void Engine::Impl::account(std::span<const Share> shares, double seconds) {
   decode_tokens += n_decode;
   prefill_seconds += per_row * static_cast<double>(n_prompt);
   decode_seconds += per_row * static_cast<double>(n_decode);
+  if (options.monitor)
+    pass_log.add(static_cast<int64_t>(n_prompt), static_cast<int64_t>(n_decode), seconds,
+                 model->store_stats(), {prefill_tokens, decode_tokens, prefill_seconds, decode_seconds});
+}
+
+MonitorSnapshot Engine::Impl::monitor(size_t n_slices) const {
+  SLUICE_CHECK(loaded && options.monitor);
+  const ModelState state = model->watch();
+  const StoreStats store = model->store_stats();
+  MonitorSnapshot snapshot;
+  snapshot.budget_bytes = ram_bytes;
+  snapshot.resident_bytes = resident_bytes();
+  snapshot.peak_resident_bytes = peak_resident_bytes();
+  snapshot.pinned_bytes = store.pinned_bytes;
+  snapshot.cache_bytes = store.cache_bytes;
+  snapshot.ring_bytes = store.ring_bytes;
+  snapshot.kv_bytes = budget->used(MemoryUse::kKvCache);
+  snapshot.scratch_bytes = budget->used(MemoryUse::kScratch);
+  snapshot.streamed_bytes = store.streamed_bytes;
+  snapshot.reads_past_page_cache = model->reads_past_page_cache();
+  snapshot.bytes_read = store.bytes_read;
+  snapshot.hits = store.hits;
+  snapshot.misses = store.misses;
+  snapshot.evictions = store.evictions;
+  snapshot.prefetched_bytes = store.prefetched_bytes;
+  snapshot.useful_prefetched_bytes = store.useful_prefetched_bytes;
+  snapshot.wasted_bytes = store.wasted_bytes;
+  snapshot.stall_seconds = static_cast<double>(store.stall_ns) * 1e-9;
+  snapshot.layer = state.layer;
+  pass_log.tell(snapshot);
+  for (size_t l = 0; l < state.layers.size(); ++l) {
+    const LayerTime& time = state.times.layers[l];
+    MonitorLayer& layer = snapshot.layers.emplace_back();
+    layer.has_experts = state.layers[l].has_experts;
+    layer.seconds = static_cast<double>(time.ns) * 1e-9;
+    layer.stall_seconds = static_cast<double>(time.stall_ns) * 1e-9;
+    layer.bytes_read = time.bytes_read;
+    layer.begin_seconds = static_cast<double>(time.begin_ns - state.times.begin_ns) * 1e-9;
+    for (const UnitState& unit : state.layers[l].parts) {
+      layer.parts.push_back({unit.last_pass > 0 ? state.pass - unit.last_pass : MonitorPart::kNever,
+                             unit.is_here, unit.was_missed});
+      if (!layer.has_experts) continue;
+      layer.hits += unit.n_asked - unit.n_missed;
+      layer.misses += unit.n_missed;
+    }
+  }
+  snapshot.slices_seconds = static_cast<double>(state.times.end_ns - state.times.begin_ns) * 1e-9;
+  snapshot.slices = slice_timeline(*timeline, state.times.begin_ns, state.times.end_ns, n_slices);
+  return snapshot;
 }
 
 size_t Engine::Impl::step(std::span<Session* const> sessions) {
@@ -483,9 +536,10 @@ std::unique_ptr<Session> Engine::new_session() {
 }
 
 size_t Engine::step(std::span<Session* const> sessions) { return impl_->step(sessions); }
+MonitorSnapshot Engine::monitor(size_t n_slices) const { return impl_->monitor(n_slices); }
 
 void Engine::write_timeline(const std::string& path) const {
-  SLUICE_CHECK(impl_->timeline);
+  SLUICE_CHECK(impl_->options.timeline_spans > 0);
   FileWriter file(path);
   impl_->timeline->write_json([&file](std::string_view text) { file.write(std::as_bytes(std::span(text))); });
   file.commit();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/engine_monitor.h"
 #include "engine/memory_plan.h"
 #include "engine/session_impl.h"
 #include "engine/text_assets.h"
@@ -28,6 +29,7 @@ struct Engine::Impl {
   void load(int64_t reserve_tokens, const Progress& progress);
   void set_lossy(const std::vector<std::string>& modes);  // refuses stand-ins that are not there
   size_t step(std::span<Session* const> sessions);
+  MonitorSnapshot monitor(size_t n_slices) const;
   void open_task();
   void warm_task();  // before the model is loaded
   uint64_t learn_task();
@@ -67,6 +69,7 @@ struct Engine::Impl {
   double prefill_seconds = 0, decode_seconds = 0, load_seconds = 0;
   uint64_t n_sampled = 0;
   double sampling_seconds = 0;
+  PassLog pass_log;  // where the options want it
 
  private:
   std::string stand_in_share() const;

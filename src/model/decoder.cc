@@ -52,12 +52,15 @@ std::span<const float> Decoder::forward(std::span<const BatchItem> batch, const 
   SLUICE_CHECK(n <= b.max_tokens, "batch of %lld rows", static_cast<long long>(n));
 
   const uint64_t start = monotonic_ns();
+  LayerClock::Pass pass(layer_clock_);
+  context_.store->count_pass();
   prefetcher_.begin_pass(n);
   embed(batch);   // residual [n, hidden]
   rotate(spans);  // cosines, sines [n, rotary_dim / 2]
 
   for (int64_t l = 0; l < spec.n_layers; ++l) {
     const LayerWeights& weights = model_.layers[static_cast<size_t>(l)];
+    pass.begin_layer(l);
 
     norm(weights.attention_norm, n);                      // normed [n, hidden]
     attention_gqa(context_, spec, l, weights, spans, b);  // projected [n, hidden]
@@ -73,9 +76,11 @@ std::span<const float> Decoder::forward(std::span<const BatchItem> batch, const 
     add_projected(n);
   }
 
+  pass.begin_layer(spec.n_layers);
   const std::span<const float> result = logits(batch, spans);  // [n_wanted, vocab]
   for (const BatchSpan& span : spans) span.sequence->advance(span.sequence->n_tokens() + span.n_tokens);
   prefetcher_.end_pass(static_cast<double>(monotonic_ns() - start) * 1e-9);
+  pass.end();
   return result;
 }
 

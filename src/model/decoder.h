@@ -8,6 +8,7 @@
 #include "model/blocks/ffn_moe.h"
 #include "model/blocks/linear.h"
 #include "model/bound_model.h"
+#include "model/layer_clock.h"
 #include "model/model.h"
 #include "model/predictor/prefetcher.h"
 #include "model/rope_table.h"
@@ -22,6 +23,7 @@ class Decoder {
   Decoder(const BoundModel& model, const Compute& compute, WeightStore& store, MemoryBudget& budget,
           int64_t max_batch_tokens, const std::string& prefetch, int64_t speculate_experts);
   void set_timeline(Timeline* timeline) { profile_.set_timeline(timeline); }
+  void set_layer_clock(LayerClock* clock) { layer_clock_ = clock; }  // which outlives it
   void set_lossy(const LossyRouting& lossy) {
     context_.lossy = lossy;
     context_.n_dropped_experts = 0;
@@ -51,6 +53,7 @@ class Decoder {
   RopeTable rope_;
   ActivationBuffers buffers_;
   Profile profile_;
+  LayerClock* layer_clock_ = nullptr;
   const uint64_t predictor_bytes_;
   Prefetcher prefetcher_;
   Speculation speculation_;

@@ -45,6 +45,7 @@ struct Model::Impl {
   BoundModel bound;
   MemoryBudget* budget = nullptr;
   std::unique_ptr<WeightStore> store;
+  std::unique_ptr<LayerClock> layer_clock;
   std::unique_ptr<Decoder> decoder;
   RouteObserver observer;
 };
@@ -197,6 +198,10 @@ void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
       std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget, m.options.max_batch_tokens,
                                 m.options.prefetch, m.options.speculate_experts);
   decoder->set_timeline(m.options.store.timeline);
+  if (m.options.watched) {
+    m.layer_clock = std::make_unique<LayerClock>(*store, m.bound.spec.n_layers);
+    decoder->set_layer_clock(m.layer_clock.get());
+  }
   store->load(progress);
   m.store = std::move(store);
   m.decoder = std::move(decoder);
@@ -245,6 +250,30 @@ PrefetchReport Model::prefetch_report() const {
 SpeculationCounts Model::speculation() const {
   return impl_->decoder ? impl_->decoder->speculation() : SpeculationCounts();
 }
+ModelState Model::watch() const {
+  const Impl& m = *impl_;
+  SLUICE_CHECK(m.layer_clock && m.store);
+  ModelState state;
+  state.layer = m.layer_clock->layer();
+  state.times = m.layer_clock->times();
+  std::vector<UnitState> units;
+  state.pass = m.store->look(units);
+  for (const LayerWeights& layer : m.bound.layers) {
+    LayerState& of = state.layers.emplace_back();
+    of.has_experts = static_cast<bool>(layer.router);
+    if (of.has_experts) {
+      // Parts of an expert go together: the first one tells.
+      for (int64_t e = 0; e < m.bound.spec.n_experts; ++e) of.parts.push_back(units[layer.experts.unit(e)]);
+      continue;
+    }
+    for (const Weight* weight :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+      for (const WeightRef& piece : weight->pieces) of.parts.push_back(units[piece.unit]);
+    }
+  }
+  return state;
+}
+bool Model::reads_past_page_cache() const { return impl_->store && impl_->store->reads_past_page_cache(); }
 StoreStats Model::store_stats() const { return impl_->store ? impl_->store->stats() : StoreStats{}; }
 std::string Model::describe_io() const { return impl_->store ? impl_->store->describe_io() : std::string(); }
 std::string Model::describe_memory() const {

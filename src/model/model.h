@@ -12,6 +12,7 @@
 
 #include "format/checkpoint.h"
 #include "kernels/kernels.h"
+#include "model/layer_clock.h"
 #include "model/lossy.h"
 #include "model/model_spec.h"
 #include "model/predictor/prefetcher.h"
@@ -49,6 +50,20 @@ struct ModelOptions {
   std::shared_ptr<const Checkpoint> stand_in;  // the same model with smaller experts; none: no stand-ins
   int64_t max_batch_tokens = 512;              // rows of one forward()
   int64_t n_ctx = 0;                           // positions that RoPE tables and scratch must cover
+  bool watched = false;                        // somebody will watch()
+};
+
+// What became of a layer's parts: its experts by id, or the blocks of its matrices in order of access.
+struct LayerState {
+  bool has_experts = false;
+  std::vector<UnitState> parts;
+};
+
+struct ModelState {
+  int64_t layer = -1;  // that runs now; the number of layers for the head; -1: no pass runs
+  uint32_t pass = 0;   // number of the last pass, for UnitState::last_pass
+  LayerTimes times;
+  std::vector<LayerState> layers;
 };
 
 // What a model would need, from its header alone.
@@ -121,6 +136,9 @@ class Model {
   Profile profile() const;  // of all passes since load()
   PrefetchReport prefetch_report() const;
   SpeculationCounts speculation() const;
+  // Precondition: ModelOptions::watched, loaded. From any thread, as is store_stats().
+  ModelState watch() const;
+  bool reads_past_page_cache() const;
   std::string describe_io() const;
   std::string describe_memory() const;
   std::string describe_governor() const;

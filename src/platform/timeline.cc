@@ -8,11 +8,30 @@
 
 namespace sluice {
 
+Timeline::Timeline(size_t max_spans, size_t n_newest) : spans_(max_spans) {
+  for (std::vector<Span>& ring : newest_) ring.resize(n_newest);
+}
+
 void Timeline::add(Track track, const char* name, uint64_t begin_ns, uint64_t end_ns, uint64_t bytes,
                    uint32_t file, uint64_t offset) {
   const std::lock_guard lock(mutex_);
-  if (n_added_ < spans_.size()) spans_[n_added_] = {name, begin_ns, end_ns, bytes, offset, file, track};
+  const Span span = {name, begin_ns, end_ns, bytes, offset, file, track};
+  if (n_added_ < spans_.size()) spans_[n_added_] = span;
   ++n_added_;
+  const auto t = static_cast<size_t>(track);
+  if (std::vector<Span>& ring = newest_[t]; !ring.empty()) ring[n_newest_[t]++ % ring.size()] = span;
+}
+
+bool Timeline::newest(Track track, uint64_t since_ns, std::vector<Span>& spans) const {
+  const std::lock_guard lock(mutex_);
+  const auto t = static_cast<size_t>(track);
+  const std::vector<Span>& ring = newest_[t];
+  const size_t end = n_newest_[t], oldest = end - std::min(end, ring.size());
+  size_t begin = end;
+  while (begin > oldest && ring[(begin - 1) % ring.size()].end_ns >= since_ns) --begin;
+  spans.clear();
+  for (size_t i = begin; i < end; ++i) spans.push_back(ring[i % ring.size()]);
+  return begin > oldest || oldest == 0;
 }
 
 void Timeline::write_json(const std::function<void(std::string_view)>& write) const {

@@ -41,5 +41,24 @@ TEST(Timeline, CountsWhatHasNoRoomFromEveryThread) {
   EXPECT_NE(json_of(timeline).find(R"("dropped_spans":100)"), std::string::npos);
 }
 
+TEST(Timeline, RemembersTheNewestOfEachTrack) {
+  Timeline timeline(2, 4);
+  std::vector<Timeline::Span> spans;
+  EXPECT_TRUE(timeline.newest(Timeline::Track::kReads, 0, spans));
+  EXPECT_TRUE(spans.empty());
+  for (uint64_t i = 1; i <= 4; ++i) timeline.add(Timeline::Track::kReads, "read", i * 10, i * 10 + 5, i);
+  EXPECT_TRUE(timeline.newest(Timeline::Track::kReads, 0, spans));
+  EXPECT_EQ(spans.size(), 4U);
+  timeline.add(Timeline::Track::kReads, "read", 50, 55, 5);
+  for (uint64_t i = 0; i < 9; ++i) timeline.add(Timeline::Track::kCompute, "down", i, i + 1, 0);
+  EXPECT_TRUE(timeline.newest(Timeline::Track::kReads, 35, spans));
+  ASSERT_EQ(spans.size(), 3U);
+  EXPECT_EQ(spans[0].bytes, 3U);
+  EXPECT_EQ(spans[2].end_ns, 55U);
+  EXPECT_FALSE(timeline.newest(Timeline::Track::kReads, 15, spans));  // the first one is forgotten
+  EXPECT_EQ(spans.size(), 4U);
+  EXPECT_NE(json_of(timeline).find(R"("dropped_spans":12)"), std::string::npos);  // the first two are kept
+}
+
 }  // namespace
 }  // namespace sluice

@@ -36,10 +36,7 @@ class SlotCache {
   Transfer& lease(UnitId unit, const Layout& layout);
   void release(Transfer& transfer);
 
-  // Leases a unit that has_arrived() beside all books: no access, neither counted nor told to the policy.
-  bool has_arrived(UnitId unit) const {
-    return holds(unit) && holder_[unit]->state == Transfer::State::kArrived;
-  }
+  // Leases a unit that is here beside all books: no access, neither counted nor told to the policy.
   Transfer& hold(UnitId unit);
 
   // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none. One that

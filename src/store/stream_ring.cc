@@ -24,6 +24,12 @@ size_t StreamRing::position_of(UnitId unit) const {
   return static_cast<size_t>(found - order_.begin());
 }
 
+void StreamRing::for_each_present(const std::function<void(UnitId)>& see) const {
+  for (size_t p = 0; p < order_.size(); ++p) {
+    if (present_[p] != nullptr) see(order_[p]);
+  }
+}
+
 Transfer& StreamRing::lease(UnitId unit) {
   const size_t position = position_of(unit);
   Transfer*& transfer = present_[position];

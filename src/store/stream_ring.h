@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,8 @@ class StreamRing {
   void release(Transfer& transfer);
   void on_ended(Transfer& transfer);  // its read
   void read_ahead();
+  // Calls see(unit) for all that are there or on their way.
+  void for_each_present(const std::function<void(UnitId)>& see) const;
 
   uint64_t wasted_bytes() const { return wasted_bytes_; }
 

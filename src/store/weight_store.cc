@@ -154,6 +154,8 @@ struct WeightStore::Impl {
   uint64_t warm_units = 0, warm_bytes = 0;
   uint64_t pinned_hits = 0;  // of cached units, where the whole cache is pinned
   uint64_t stall_ns = 0;
+  uint32_t pass = 0;
+  std::vector<UnitState> states;  // [n_units] all but is_here
   Timeline* timeline = nullptr;
   std::vector<Transfer*> ended;                      // scratch of settle()
   std::vector<Extent> row_extents;                   // scratch of lease_rows()
@@ -189,6 +191,7 @@ struct WeightStore::Impl {
         stream(streamed_units(units, setup.plan), layouts, stream_arena.data(), stream_arena.size(), pool,
                reads),
         rows(row_arena.data(), row_arena.size(), pool, reads),
+        states(units.size()),
         governor_options(options.governor_options),
         make_pressure(options.pressure_factory) {
     timeline = options.timeline;
@@ -387,6 +390,14 @@ struct WeightStore::Impl {
     return kind == UnitKind::kByRow || (kind == UnitKind::kStreamed && !is_whole(item));
   }
 
+  void count_use(UnitId unit, bool is_miss) {
+    UnitState& state = states[unit];
+    state.last_pass = pass;
+    ++state.n_asked;
+    state.n_missed += is_miss;
+    state.was_missed = is_miss;
+  }
+
   void acquire(std::span<const UnitRange> ranges, Lease::State& state) {
     SLUICE_CHECK(is_loaded, "acquire() before load()");
     // Not before everything is in its place: leases point to items.
@@ -407,6 +418,7 @@ struct WeightStore::Impl {
       if (base[item.unit] != nullptr) {
         item.base = base[item.unit];
         pinned_hits += units[item.unit].kind == UnitKind::kCached;
+        count_use(item.unit, false);
         arrive(item);
       } else {
         all_pinned = false;
@@ -427,8 +439,11 @@ struct WeightStore::Impl {
     for (LeaseItem& item : state.items) {
       if (item.base != nullptr || is_by_row(item)) continue;
       if (units[item.unit].kind == UnitKind::kCached) {
+        const uint64_t n_missed = slots.misses();
         hold(item, slots.lease(item.unit, layouts[item.unit]));
+        count_use(item.unit, slots.misses() > n_missed);
       } else {
+        count_use(item.unit, false);
         hold(item, stream.lease(item.unit));
         has_streamed = true;
       }
@@ -439,7 +454,7 @@ struct WeightStore::Impl {
   void hold_arrived(std::vector<UnitRange>& ranges, Lease::State& state) {
     std::erase_if(ranges, [this](const UnitRange& range) {
       SLUICE_DCHECK(range.unit < units.size() && units[range.unit].kind == UnitKind::kCached);
-      return base[range.unit] == nullptr && !slots.has_arrived(range.unit);
+      return base[range.unit] == nullptr && slots.presence(range.unit) != Presence::kHere;
     });
     state.items.resize(ranges.size());
     for (size_t i = 0; i < ranges.size(); ++i) {
@@ -812,6 +827,26 @@ StoreStats WeightStore::stats() const {
   stats.useful_prefetched_bytes = store.slots.useful_prefetched_bytes();
   stats.stall_ns = store.stall_ns;
   return stats;
+}
+
+void WeightStore::count_pass() noexcept {
+  const std::lock_guard lock(impl_->books);
+  ++impl_->pass;
+}
+uint64_t WeightStore::stall_ns() const noexcept { return impl_->stall_ns; }
+uint64_t WeightStore::bytes_read() const noexcept { return impl_->reads.bytes_read(); }
+bool WeightStore::reads_past_page_cache() const noexcept { return impl_->setup.mode == IoMode::kDirect; }
+
+uint32_t WeightStore::look(std::vector<UnitState>& units) const {
+  const Impl& store = *impl_;
+  const std::lock_guard lock(store.books);
+  units = store.states;
+  for (size_t u = 0; u < units.size(); ++u) {
+    const auto unit = static_cast<UnitId>(u);
+    units[u].is_here = store.base[u] != nullptr || store.slots.holds(unit);
+  }
+  store.stream.for_each_present([&units](UnitId unit) { units[unit].is_here = true; });
+  return store.pass;
 }
 
 std::string WeightStore::describe_io() const {

@@ -90,6 +90,15 @@ struct StoreStats {
   Governor::Stats governor;              // all 0 without one
 };
 
+// What became of one unit.
+struct UnitState {
+  uint32_t last_pass = 0;   // that asked for it, as count_pass() counts; 0: none yet
+  uint32_t n_asked = 0;     // times
+  uint32_t n_missed = 0;    // of a kCached unit: times that it had to be read
+  bool was_missed = false;  // the last time
+  bool is_here = false;     // pinned, or there or on its way to its room in memory
+};
+
 // Leased units stay where they are until released. Move-only, used by the store's one caller thread, and
 // must not outlive the store. Destroying it releases what is left.
 class Lease {
@@ -205,7 +214,17 @@ class WeightStore {
   // Advice to the cache's policy on which kCached units will be asked for; replaces what was said before.
   void expect(std::span<const Expectation> expected) noexcept;
 
+  // The caller begins its next pass: a number for UnitState.
+  void count_pass() noexcept;
+  // Of stats(), for the caller's thread between two moments; bytes_read with those of load().
+  uint64_t stall_ns() const noexcept;
+  uint64_t bytes_read() const noexcept;
+
+  // Once loaded, these from any thread.
   StoreStats stats() const;
+  // What became of all units [n_units]; returns the number of the last pass.
+  uint32_t look(std::vector<UnitState>& units) const;
+  bool reads_past_page_cache() const noexcept;
   std::string describe_io() const;  // "io_uring, O_DIRECT, depth 16", for reports
   // "1.20 GiB on huge pages; not locked in memory: ...". Asks the kernel for a while: not for every token.
   std::string describe_memory() const;

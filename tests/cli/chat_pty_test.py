@@ -35,14 +35,14 @@ class Failed(Exception):
 class Terminal:
     """The program and its terminal. `seen` is all output so far, `mark` where the next search begins."""
 
-    def __init__(self, sluice, home, *arguments, rows=24, columns=100, **environment):
+    def __init__(self, sluice, home, *arguments, verb=("chat", "demo"), rows=24, columns=100, **environment):
         self.seen, self.mark = "", 0
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             env = {**os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "TERM": "xterm-256color"}
             env.pop("NO_COLOR", None)
             try:
-                os.execve(sluice, [sluice, "chat", "demo", *arguments], {**env, **environment})
+                os.execve(sluice, [sluice, *verb, *arguments], {**env, **environment})
             finally:
                 os._exit(127)
         self.resize(rows, columns)
@@ -261,14 +261,16 @@ def test_status_line(start, home):
     terminal = start("--ctx", "32768", "--ignore-eos", "--temp", "0.7", "--weights", "min")
     terminal.wait(PROMPT)
     terminal.send("Once upon a time\r")
-    status = (r"\x1b\[(\d+);1H\x1b\[2K\x1b\[2m(\d+\.\d) tok/s · (\d+) % expert hits · (\d+(?:\.\d+)?) [KMG]iB resident "
-              r"· (?:SSD|read) (\d+) MB/s · (\d+)/32768 tokens\x1b\[0m")
+    status = (r"\x1b\[(\d+);1H\x1b\[2K\x1b\[2m(\d+\.\d) tok/s · (\d+) % hits · (?:SSD|read) (\d+\.\d\d) GB/s "
+              r"· (\d+) % stalls · (\d+(?:\.\d+)?) [KMG]iB resident · (\d+)/32768 tokens\x1b\[0m")
     terminal.wait(r"\x1b\[1;23r", raw=True)  # the last of 24 rows does not scroll
     terminal.wait(status, raw=True)
     numbers = terminal.wait(status, raw=True).groups()
     expect(numbers[0] == "24", f"the line is in row {numbers[0]}")
-    for name, value in zip(("tokens/s", "resident", "MB/s", "tokens"), (numbers[1], *numbers[3:])):
+    for name, value in zip(("tokens/s", "GB/s", "resident", "tokens"), (numbers[1], numbers[3], *numbers[5:])):
         expect(float(value) > 0, f"{name} is {value}")
+    later = terminal.wait(status, raw=True).groups()
+    expect(int(later[6]) > int(numbers[6]), f"the line stands still: {numbers} and {later}")
     terminal.resize(30, 60)
     terminal.wait(r"\x1b\[1;29r", raw=True)
     line = terminal.wait(r"\x1b\[30;1H\x1b\[2K\x1b\[2m(.*?)\x1b\[0m", raw=True).group(1)

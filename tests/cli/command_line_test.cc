@@ -38,7 +38,7 @@ TEST(CommandLine, HelpTeachesAndVersionsTell) {
   const Outcome help = sluice({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* verb :
-       {"run", "chat", "inspect", "tokenize", "detokenize", "template", "logits", "perplexity", "bench",
+       {"run", "chat", "demo", "inspect", "tokenize", "detokenize", "template", "logits", "perplexity", "bench",
         "trace", "simulate", "profile", "plan", "browse", "doctor", "version"}) {
     EXPECT_NE(help.out.find(std::string("  ") + verb + " "), std::string::npos) << verb;
     const Outcome own = sluice({verb, "--help"});
@@ -130,6 +130,56 @@ TEST(CommandLine, ATimelineShowsComputingWaitingAndReading) {
   for (const char* name : {"attention", "gate, up", "head", "waits", "demanded"})
     EXPECT_TRUE(names.count(name)) << name;
   expect_refused({"run", demo(), "x", "-n", "1", "--timeline", "/no/such/directory/t.json"}, 1, "/no/such");
+}
+
+TEST(CommandLine, AMonitorNeedsATerminal) {
+  expect_refused({"run", "demo", "hi", "--monitor"}, 1, "--stats tells the numbers anywhere");
+  expect_refused({"chat", "demo", "--monitor"}, 1, "--stats tells the numbers anywhere");
+  expect_refused({"run", "demo", "hi", "--monitor", "--json"}, 2, "excludes");
+  const Outcome chat = sluice({"chat", "demo", "-n", "4", "--ignore-eos", "--stats"}, "Once\nupon\n");
+  EXPECT_EQ(chat.code, 0);
+  EXPECT_EQ(std::count(chat.err.begin(), chat.err.end(), '\n'), 2) << chat.err;
+  EXPECT_NE(chat.err.find("4 tokens, "), std::string::npos) << chat.err;
+}
+
+TEST(CommandLine, ADemoShowsWhatAChangeOfTopicCosts) {
+  const Outcome list = sluice({"demo"});
+  EXPECT_EQ(list.code, 0);
+  EXPECT_EQ(list.out.rfind("sluice demo warmup ", 0), 0U) << list.out;
+  expect_refused({"demo", "warmdown"}, 2, "warmup");
+  expect_refused({"demo", "warmup", "-n", "2000"}, 1, "context of 512");
+
+  const Outcome table = sluice({"demo", "warmup", "-n", "64"});
+  EXPECT_EQ(table.code, 0) << table.err;
+  EXPECT_EQ(table.out.find('\x1b'), std::string::npos);
+  const Json report = Json::parse(sluice({"demo", "warmup", "-n", "64", "--json"}).out);
+  EXPECT_LT(report["experts_in_memory"], report["experts"]);
+  ASSERT_EQ(report["topics"].size(), 3U);
+  for (const Json& topic : report["topics"]) {
+    EXPECT_NE(table.out.find("\n" + topic["topic"].get<std::string>() + " "), std::string::npos) << table.out;
+    EXPECT_EQ(topic["tokens"], 64);
+    ASSERT_EQ(topic["hits_of_tokens"].size(), 64U);
+    uint64_t hits = 0, misses = 0, first_hits = 0, first = 0;
+    for (size_t i = 0; i < 64; ++i) {
+      const uint64_t h = topic["hits_of_tokens"][i], m = topic["misses_of_tokens"][i];
+      EXPECT_EQ(h + m, 6U * 4U);  // layers, experts of a token
+      hits += h;
+      misses += m;
+      if (i < 16) first_hits += h, first += h + m;
+    }
+    EXPECT_EQ(topic["hits"], hits);
+    EXPECT_EQ(topic["misses"], misses);
+    EXPECT_DOUBLE_EQ(topic["hit_rate_first_16"],
+                     static_cast<double>(first_hits) / static_cast<double>(first));
+    EXPECT_GT(topic["bytes_read"], 0);
+    EXPECT_NE(table.out.find(std::to_string(misses)), std::string::npos) << table.out;
+  }
+  EXPECT_EQ(report["topics"][0]["misses_of_tokens"][0], 24);  // the cache was empty
+  EXPECT_EQ(
+      report["topics"][0]["evictions"].get<uint64_t>() + report["topics"][1]["evictions"].get<uint64_t>() +
+          report["topics"][2]["evictions"].get<uint64_t>() + report["experts_in_memory"].get<uint64_t>(),
+      report["topics"][0]["misses"].get<uint64_t>() + report["topics"][1]["misses"].get<uint64_t>() +
+          report["topics"][2]["misses"].get<uint64_t>());
 }
 
 TEST(CommandLine, LossyRoutingSaysSoAndCostsWhatIsAllowed) {
