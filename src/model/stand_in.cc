@@ -98,7 +98,8 @@ void StandIns::choose(const LossyRouting& lossy, WeightStore& store, const Layer
         is_asked_[expert] = 1;
         is_full_[expert] = 1;
         for (uint32_t part = 0; part < weights.experts.n_parts; ++part)
-          is_full_[expert] &= store.presence(weights.experts.unit(routing.experts[i], part)) == Presence::kHere;
+          is_full_[expert] &=
+              store.presence(weights.experts.unit(routing.experts[i], part)) == Presence::kHere;
       }
     }
   }

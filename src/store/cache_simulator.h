@@ -70,8 +70,8 @@ struct CacheCounts {
 };
 
 // From an empty cache, or from one that a profile has warmed: `rates` are [n_groups, n_units of each] of the
-// trace (TaskProfile::rates()), or empty. The trace's units are cached in `n_parts` equal parts, of which hits
-// and misses are counted. n_slots >= n_parts.
+// trace (TaskProfile::rates()), or empty. The trace's units are cached in `n_parts` equal parts, of which
+// hits and misses are counted. n_slots >= n_parts.
 CacheCounts simulate_cache(const RoutingTrace& trace, size_t n_slots, std::unique_ptr<CachePolicy> policy,
                            std::span<const float> rates = {}, uint32_t n_parts = 1);
 

@@ -163,7 +163,7 @@ struct StoreOptions {
 
 // Needs of a set of units, before anything is loaded.
 struct StoreNeeds {
-  uint64_t all = 0;        // everything resident
+  uint64_t all = 0;  // everything resident
   // The least weight_bytes that a store accepts: rings, one expert with all its parts, what is kPinned.
   uint64_t minimum = 0;
   uint64_t one_token = 0;  // the dense part plus `cached_per_pass` kCached units: below it most are read

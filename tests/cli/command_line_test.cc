@@ -38,8 +38,8 @@ TEST(CommandLine, HelpTeachesAndVersionsTell) {
   const Outcome help = sluice({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* verb :
-       {"run", "chat", "demo", "inspect", "tokenize", "detokenize", "template", "logits", "perplexity", "bench",
-        "trace", "simulate", "profile", "plan", "browse", "doctor", "version"}) {
+       {"run", "chat", "demo", "inspect", "tokenize", "detokenize", "template", "logits", "perplexity",
+        "bench", "trace", "simulate", "profile", "plan", "browse", "doctor", "version"}) {
     EXPECT_NE(help.out.find(std::string("  ") + verb + " "), std::string::npos) << verb;
     const Outcome own = sluice({verb, "--help"});
     EXPECT_EQ(own.code, 0) << verb;

@@ -178,7 +178,8 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
       const std::span<const int32_t> own = rows_of(expert);
       const auto column = static_cast<int64_t>(range % n_parts) * experts.gate.rows;
       const int64_t at = own[0] * width + column;
-      if (const float* const gate = is_stand_in(expert) ? nullptr : speculation.gate(routing.active[expert])) {
+      if (const float* const gate =
+              is_stand_in(expert) ? nullptr : speculation.gate(routing.active[expert])) {
         const float* const up = speculation.up(routing.active[expert]);
         std::copy_n(gate + column, experts.gate.rows, b.ffn_gate + at);
         std::copy_n(up + column, experts.gate.rows, b.ffn_up + at);
@@ -217,8 +218,9 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
       const std::span<const int32_t> own = rows_of(expert);
       for (size_t part = 0; part < n_parts; ++part) {
         const size_t range = expert * n_parts + part;
-        tasks.push_back({lease.view(range, ExpertWeights::of(down, context.ranges[range].unit)), &b.middle, own,
-                         b.expert_out + own[0] * hidden + static_cast<int64_t>(part) * down.rows, hidden});
+        tasks.push_back({lease.view(range, ExpertWeights::of(down, context.ranges[range].unit)), &b.middle,
+                         own, b.expert_out + own[0] * hidden + static_cast<int64_t>(part) * down.rows,
+                         hidden});
       }
     }
     matmul(compute, tasks);
