@@ -37,8 +37,8 @@ struct SimulatedCurve {
 struct SimulationReport {
   TraceShape shape;
   size_t n_tokens = 0, n_passes = 0;
-  std::string task;          // whose profile the cache begins with; empty: none
-  uint64_t task_tokens = 0;  // that it was learned from
+  std::string task;                            // whose profile the cache begins with; empty: none
+  uint64_t task_tokens = 0;                    // that it was learned from
   double disk_bytes_s = 0, token_seconds = 0;  // what predictions rest on
   std::vector<SimulatedBudget> budgets;        // ascending
   SimulatedCurve best;                         // Belady's bound
