@@ -5,6 +5,7 @@ Usage: chat_pty_test.py SLUICE
 
 Needs nothing but Linux. What the terminal was sent is printed where a check fails.
 """
+import codecs
 import contextlib
 import fcntl
 import json
@@ -37,6 +38,7 @@ class Terminal:
 
     def __init__(self, sluice, home, *arguments, verb=("chat", "demo"), rows=24, columns=100, **environment):
         self.seen, self.mark = "", 0
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")  # reads cut characters
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             env = {**os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "TERM": "xterm-256color"}
@@ -58,7 +60,7 @@ class Terminal:
             data = os.read(self.fd, 65536)
         except OSError:  # the other side has closed
             return False
-        self.seen += data.decode("utf-8", "replace")
+        self.seen += self.decoder.decode(data)
         return bool(data)
 
     def screen(self):

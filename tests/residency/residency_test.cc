@@ -158,6 +158,7 @@ TEST_P(Residency, BegunWithAnyExperts) {
 // Experts computed before their router has chosen: the same bits, and the cache counts what it counts
 // without.
 TEST_P(Residency, EverySpeculation) {
+  int n = 0;  // predictors and thread counts go in turns
   for (const double weights : {1.0, 0.5}) {
     RunOptions options = standard();
     options.weights = weights;
@@ -168,26 +169,26 @@ TEST_P(Residency, EverySpeculation) {
     EXPECT_EQ(plain.model().speculation().experts, 0u);
     for (const char* prefetch :
          {"off", "auto", "study", "router", "linear", "shadow", "cooccurrence", "previous", "frequency"}) {
+      const int n_threads = 1 << n++ % 3;
       options.prefetch = prefetch;
-      for (const int n_threads : {1, 2, 4}) {
-        options.n_threads = n_threads;
-        options.speculate_experts = n_threads == 2 ? 1 : 256;
-        ModelRunner runner(path_, options);
-        EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << prefetch << ", " << n_threads;
-        const SpeculationCounts counts = runner.model().speculation();
-        if (!runner.spec().is_moe()) {
-          EXPECT_EQ(counts.experts, 0u);
-          continue;
-        }
-        EXPECT_LE(counts.confirmed, counts.experts);
-        EXPECT_EQ(counts.wasted_bytes > 0, counts.confirmed < counts.experts);
-        if (weights < 1 && std::string_view(prefetch) != "off") continue;
-        // A few slots may hold nothing that is likely.
-        EXPECT_TRUE(weights < 1 || counts.confirmed > 0) << prefetch;
-        EXPECT_EQ(runner.model().store_stats().hits, counted.hits);
-        EXPECT_EQ(runner.model().store_stats().misses, counted.misses);
+      options.n_threads = n_threads;
+      options.speculate_experts = n_threads == 2 ? 1 : 256;
+      ModelRunner runner(path_, options);
+      EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << prefetch << ", " << n_threads;
+      const SpeculationCounts counts = runner.model().speculation();
+      if (!runner.spec().is_moe()) {
+        EXPECT_EQ(counts.experts, 0u);
+        continue;
       }
+      EXPECT_LE(counts.confirmed, counts.experts);
+      EXPECT_EQ(counts.wasted_bytes > 0, counts.confirmed < counts.experts);
+      if (weights < 1 && std::string_view(prefetch) != "off") continue;
+      // A few slots may hold nothing that is likely.
+      EXPECT_TRUE(weights < 1 || counts.confirmed > 0) << prefetch;
+      EXPECT_EQ(runner.model().store_stats().hits, counted.hits);
+      EXPECT_EQ(runner.model().store_stats().misses, counted.misses);
     }
+    ++n;
   }
 }
 
@@ -195,28 +196,26 @@ TEST_P(Residency, EverySpeculation) {
 TEST_P(Residency, HalfExperts) {
   for (const double weights : {1.0, 0.6, 0.3, 0.0}) {
     for (const int n_threads : {1, 2, 4}) {
-      for (const int64_t chunk : {1, 64}) {
-        RunOptions options = standard();
-        options.weights = weights;
-        options.n_threads = n_threads;
-        options.chunk = chunk;
-        options.expert_parts = 2;
-        options.prefetch = n_threads == 2 ? "off" : "router";
-        options.speculate_experts = n_threads == 4 ? 2 : 0;
-        const auto faults = std::make_shared<Faults>();
-        faults->seed = static_cast<uint32_t>(n_threads);
-        faults->max_delay_us = 30;
-        options.store.reader_factory = [faults](size_t depth) {
-          return std::make_unique<FaultyReader>(make_reader(depth), depth, faults);
-        };
-        ModelRunner runner(path_, options);
-        EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_))
-            << "weights " << weights << ", threads " << n_threads << ", chunk " << chunk;
-        const StoreStats stats = runner.model().store_stats();
-        EXPECT_EQ((stats.hits + stats.misses) % 2, 0u);
-        if (runner.spec().is_moe() && n_threads == 4 && chunk == 1 && weights == 1.0) {
-          EXPECT_GT(runner.model().speculation().confirmed, 0u);
-        }
+      RunOptions options = standard();
+      options.weights = weights;
+      options.n_threads = n_threads;
+      options.chunk = n_threads == 1 ? 64 : 1;
+      options.expert_parts = 2;
+      options.prefetch = n_threads == 2 ? "off" : "router";
+      options.speculate_experts = n_threads == 4 ? 2 : 0;
+      const auto faults = std::make_shared<Faults>();
+      faults->seed = static_cast<uint32_t>(n_threads);
+      faults->max_delay_us = 30;
+      options.store.reader_factory = [faults](size_t depth) {
+        return std::make_unique<FaultyReader>(make_reader(depth), depth, faults);
+      };
+      ModelRunner runner(path_, options);
+      EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_))
+          << "weights " << weights << ", threads " << n_threads;
+      const StoreStats stats = runner.model().store_stats();
+      EXPECT_EQ((stats.hits + stats.misses) % 2, 0u);
+      if (runner.spec().is_moe() && n_threads == 4 && weights == 1.0) {
+        EXPECT_GT(runner.model().speculation().confirmed, 0u);
       }
     }
   }
