@@ -169,6 +169,8 @@ int Chat::run(const std::string& first) {
   }
   if (!first.empty() && !handle(first)) return kExitOk;
   for (;;) {
+    // Ctrl-C stops one answer and not the next as well, but the next from the moment on that it is asked for.
+    if (terminal_) rearm_interrupts();
     std::string message;
     const Input input = read_message(message);
     if (input == Input::kEnd) return terminal_ || !interrupted() ? kExitOk : kExitInterrupted;
@@ -181,7 +183,6 @@ int Chat::run(const std::string& first) {
 
 // What goes wrong with one message ends the message, not the conversation.
 bool Chat::handle(const std::string& message) {
-  if (terminal_) rearm_interrupts();  // Ctrl-C stops one answer, not the next as well
   const size_t n_messages = messages_.size();
   try {
     if (message[0] == '/') return command(message);
