@@ -70,7 +70,7 @@ std::string disk_text(const HardwareProfile& p) {
   for (const DiskSpeed& s : p.disk)
     if (s.pattern == DiskPattern::kInOrder)
       text +=
-          format_string("  in order, 1 MiB, 16 at once, %s: %s GB/s\n",
+          format_string("  in order, 512 KiB, 16 at once, %s: %s GB/s\n",
                         s.direct ? "O_DIRECT" : "through the page cache", rate(s.bytes_per_second).c_str());
   return text;
 }

@@ -19,15 +19,16 @@
 #include "platform/async_reader.h"
 #include "platform/clock.h"
 #include "platform/memory_info.h"
+#include "store/plan.h"
 
 namespace sluice {
 namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
-constexpr uint64_t kLongRead = kMiB;  // as the engine reads what lies in order
+constexpr uint64_t kLongRead = kMaxReadBytes;  // as the engine reads what lies in order
 constexpr uint64_t kLongDepth = 16;
 constexpr uint64_t kBurstBlocks[] = {kMiB / 4, kMiB};
-constexpr uint64_t kLeastBlocks = 64;  // fewer would be read again and again
+constexpr uint64_t kLeastBlocks = 128;  // fewer would be read again and again
 constexpr uint64_t kWriteBytes = 4 * kMiB;
 
 // Keeps `depth` reads in flight (or, in bursts, submits so many once the ones before have come) until the

@@ -46,14 +46,14 @@ class DiskTestFile {
 };
 
 // Random reads around the page cache of every block size at every depth, bursts of blocks of 256 KiB and 1
-// MiB, then in order: 1 MiB, 16 in flight, around the cache and through it. About `seconds` each; the reads
+// MiB, then in order: 512 KiB, 16 in flight, around the cache and through it. About `seconds` each; the reads
 // around the cache are left out where the file system has none. `step(done, total)` after each; may throw to
 // cancel. Error(kInvalid) for a file too small to read at random.
 std::vector<DiskSpeed> measure_disk(const std::string& path, const std::vector<uint64_t>& blocks,
                                     const std::vector<uint64_t>& depths, double seconds,
                                     const std::function<void(uint64_t done, uint64_t total)>& step = {});
 
-// Bytes per second of reads around the page cache (O_DIRECT) of 1 MiB, 16 in flight, through the files from
+// Bytes per second of reads around the page cache (O_DIRECT) of 512 KiB, 16 in flight, through the files from
 // their beginning for about a second. 0 where the file system has no O_DIRECT.
 double measure_disk_bandwidth(const std::vector<std::string>& files);
 

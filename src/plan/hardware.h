@@ -35,7 +35,7 @@ struct HardwareProfile {
   // edge beyond them, and for blocks below the smallest in proportion. What there is where that was not
   // measured.
   double disk_speed(uint64_t block_bytes, double depth, DiskPattern pattern = DiskPattern::kRandom) const;
-  // Of reads of 1 MiB in order, 16 in flight. `direct` as asked for where it was measured.
+  // Of reads of 512 KiB in order, 16 in flight. `direct` as asked for where it was measured.
   double disk_sequential(bool direct) const;
 
   // Bytes of weights per second with so many input rows; 0: that encoding was not measured.

@@ -250,7 +250,7 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
                                        beyond_least / 8 / rooms.largest_cached});
     }
     const uint64_t slots = round_up(plan.n_slots * rooms.largest_cached, kPageBytes);
-    const uint64_t deep = 2 * queue_depth * kMaxReadBytes + rooms.largest_streamed;
+    const uint64_t deep = 4 * queue_depth * kMaxReadBytes + rooms.largest_streamed;
     const uint64_t available = weight_bytes - plan.row_room - slots - round_up(rooms.always, kPageBytes);
     plan.stream_room =
         std::max(least_stream_ring(rooms), round_down(std::min(deep, available / 4), kPageBytes));

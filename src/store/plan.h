@@ -42,7 +42,7 @@ StorePlan plan_store(std::span<const UnitSpec> units, IoMode mode, uint64_t weig
 
 // Units are read in pieces of at most this size. A queue depth of n means n of them in flight, or as many
 // smaller ones as have the same bytes, up to n * kSmallReads: small reads need a deeper queue.
-inline constexpr uint64_t kMaxReadBytes = uint64_t{1} << 20;
+inline constexpr uint64_t kMaxReadBytes = uint64_t{512} << 10;
 inline constexpr size_t kSmallReads = 8;
 
 }  // namespace sluice

@@ -140,7 +140,7 @@ enum class IoChoice : uint8_t { kAuto, kBuffered, kDirect };
 struct StoreOptions {
   uint64_t weight_bytes = UINT64_MAX;  // bound on everything the store allocates
   IoChoice io = IoChoice::kAuto;       // kAuto: direct when what must be read again exceeds spare memory
-  size_t queue_depth = 16;             // reads of 1 MiB in flight, or up to 8 times as many smaller ones
+  size_t queue_depth = 16;             // reads of 512 KiB in flight, or up to 8 times as many smaller ones
   std::string policy = "forward";
   std::string split = "shared";
   // [n_units], 0 for all but kCached ones, or empty: how often a token used each unit in former runs. load()
