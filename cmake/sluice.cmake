@@ -37,6 +37,13 @@ if(SLUICE_TESTS)
   endif()
 endif()
 
+# Sanitized, the frameworks' templates take most of a minute a file to optimise, and these files compute nothing.
+function(sluice_compile_quickly)
+  if(SLUICE_SANITIZE)
+    set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -O0)
+  endif()
+endfunction()
+
 # sluice_floor(NAME [DEPS libs below...] [LIBS third-party targets...])
 # The library is every *.cc of the directory (and of SUBDIRS) but *_test.cc, *_fuzz.cc and main.cc; each
 # *_test.cc goes into the test program NAME_test. DEPS are public: a floor may use what its deps use.
@@ -65,6 +72,7 @@ function(sluice_floor NAME)
 
   # Test libraries beyond GoogleTest are there for this machine alone.
   if(SLUICE_TESTS AND tests AND NOT (CMAKE_CROSSCOMPILING AND ARG_TEST_LIBS))
+    sluice_compile_quickly(${tests})
     add_executable(${NAME}_test ${tests})
     target_link_libraries(${NAME}_test PRIVATE sluice_${NAME} sluice_flags ${ARG_LIBS} ${ARG_TEST_LIBS}
                                                GTest::gtest GTest::gtest_main)
@@ -92,6 +100,9 @@ function(sluice_suite NAME)
     return()
   endif()
   list(TRANSFORM ARG_DEPS PREPEND sluice_)
+  set(tests ${ARG_FILES})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  sluice_compile_quickly(${tests})
   add_executable(${NAME}_test ${ARG_FILES})
   target_link_libraries(${NAME}_test PRIVATE ${ARG_DEPS} ${ARG_LIBS} sluice_flags GTest::gtest GTest::gtest_main)
   target_include_directories(${NAME}_test PRIVATE ${PROJECT_SOURCE_DIR})

@@ -112,17 +112,18 @@ TEST_P(StandIn, IsPartOfTheStatedNeeds) {
   options.max_batch_tokens = 8;
   const ModelNeeds without = Model(Checkpoint::open(path_), options).needs();
   options.stand_in = Checkpoint::open(smaller_);
-  Model model(Checkpoint::open(path_), options);
+  const Model model(Checkpoint::open(path_), options);
   const ModelNeeds needs = model.needs();
   EXPECT_GE(needs.weights.minimum, without.weights.minimum + model.stand_in_bytes());
   EXPECT_GE(needs.weights.all, without.weights.all + model.stand_in_bytes());
   const auto kv_bytes = needs.kv_bytes_per_token * static_cast<uint64_t>(kKvBlockTokens);
   MemoryBudget budget(needs.weights.minimum + model.scratch_bytes(8, 1) + kv_bytes);
-  model.load(needs.weights.minimum, budget);
-  model.set_lossy(stand_in(1));
-  const auto sequence = model.new_sequence();
+  Model loaded(Checkpoint::open(path_), options);
+  loaded.load(needs.weights.minimum, budget);
+  loaded.set_lossy(stand_in(1));
+  const auto sequence = loaded.new_sequence();
   const BatchItem batch[] = {{sequence.get(), std::span(tokens_).first(8), LogitsWanted::kLast}};
-  EXPECT_NO_THROW(model.forward(batch));
+  EXPECT_NO_THROW(loaded.forward(batch));
   MemoryBudget less(needs.weights.minimum - 1);
   EXPECT_THROW(Model(Checkpoint::open(path_), options).load(UINT64_MAX, less), Error);
 }
