@@ -20,6 +20,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -147,6 +148,13 @@ def main():
     parser.add_argument("--json", action="store_true", help="every round, as JSON lines")
     parser.add_argument("flags", nargs="*", help="for sluice bench, after --")
     arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("streaming.py makes memory cgroups and drops the page cache: run it as root")
+    if shutil.which("fio") is None:
+        sys.exit("fio is not here: install the package fio")
+    for needed in (arguments.model, arguments.sluice):
+        if not pathlib.Path(needed).is_file():
+            sys.exit(f"{needed}: no such file")
     model = str(pathlib.Path(arguments.model).resolve())
     file_bytes = os.path.getsize(model)
     peers = dict(peer.split("=", 1) for peer in arguments.peer)

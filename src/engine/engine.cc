@@ -23,8 +23,8 @@ namespace {
 
 constexpr int64_t kDefaultContext = 4096;
 constexpr int64_t kMostSpeculated = 256;
-constexpr size_t kNewestSpans = size_t{1}
-                                << 14;  // of each track, for the monitor; a read of a dense model is 1 MiB
+// Of each track, for the monitor: a pass over a dense model of 8 GB in reads of 512 KiB.
+constexpr size_t kNewestSpans = size_t{1} << 14;
 
 // Memory that is freed must leave the process, or --ram would be a wish: few arenas, large blocks mapped one
 // by one, free tops returned early.

@@ -325,21 +325,21 @@ def test_without_a_terminal(sluice, home):
     expect(plain(sluice, home, "/bye\nnot reached\n").stdout == b"", "/bye does not leave")
 
 
-def main():
-    sluice = os.path.abspath(sys.argv[1])
+def run_tests(names, sluice, run, **defaults):
+    """Each test_* of a module's names by run(name, test, start, home); start() makes a Terminal. Returns the status."""
     failures = 0
-    for name, test in [(n, f) for n, f in globals().items() if n.startswith("test_")]:
+    for name, test in [(n, f) for n, f in names.items() if n.startswith("test_")]:
         terminals = []
         with tempfile.TemporaryDirectory() as folder:
             home = pathlib.Path(folder)
 
             def start(*arguments, **options):
-                terminals.append(Terminal(sluice, home, *arguments, **options))
+                terminals.append(Terminal(sluice, home, *arguments, **{**defaults, **options}))
                 return terminals[-1]
 
             begin = time.monotonic()
             try:
-                test(sluice if name == "test_without_a_terminal" else start, home)
+                run(name, test, start, home)
                 print(f"{name}: passed in {time.monotonic() - begin:.1f} s", flush=True)
             except Failed as failure:
                 print(f"{name}: FAILED: {failure}", flush=True)
@@ -348,6 +348,12 @@ def main():
                 for terminal in terminals:
                     terminal.close()
     return 1 if failures else 0
+
+
+def main():
+    sluice = os.path.abspath(sys.argv[1])
+    return run_tests(globals(), sluice, lambda name, test, start, home:
+                     test(sluice if name == "test_without_a_terminal" else start, home))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,15 @@ using test::stories;
 using test::stories_hf;
 namespace fs = std::filesystem;
 
+// What a command printed as JSON, and what it said beside it.
+std::pair<Json, std::string> report_of(std::vector<std::string> arguments,
+                                       const std::vector<std::string>& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const Outcome outcome = sluice(arguments);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  return {Json::parse(outcome.out), outcome.err};
+}
+
 Json stories_golden() {
   return Json::parse(test::read_file(test::shared_path("data/derived/stories260K/golden.json")));
 }
@@ -185,14 +194,8 @@ TEST(CommandLine, ADemoShowsWhatAChangeOfTopicCosts) {
 TEST(CommandLine, LossyRoutingSaysSoAndCostsWhatIsAllowed) {
   SLUICE_REQUIRE_SHARED();
   const Scratch scratch;
-  const std::vector<std::string> start = {"run", demo(), "Once upon a time", "-n", "12", "--json"};
-  const auto report = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> arguments = start;
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Outcome outcome = sluice(arguments);
-    EXPECT_EQ(outcome.code, 0) << outcome.err;
-    return std::pair(Json::parse(outcome.out), outcome.err);
-  };
+  const std::vector<std::string> begin = {"run", demo(), "Once upon a time", "-n", "12", "--json"};
+  const auto report = [&](const std::vector<std::string>& more) { return report_of(begin, more); };
   for (const std::vector<std::string>& lossy :
        {std::vector<std::string>{"--lossy", "topk:0.9"},
         std::vector<std::string>{"--lossy", "skip", "--weights", "20%"}}) {
@@ -262,15 +265,9 @@ TEST(CommandLine, StandInsSaySoAndMustBeTheSameModel) {
   const Scratch scratch;
   const std::string small = scratch / "small";
   ASSERT_EQ(sluice({"compress", demo(), "--to", "affine2", "-o", small}).code, 0);
-  const std::vector<std::string> start = {"run",     demo(), "Once upon a time", "-n", "16", "--json",
+  const std::vector<std::string> begin = {"run",     demo(), "Once upon a time", "-n", "16", "--json",
                                           "--chunk", "1",    "--stand-in",       small};
-  const auto report = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> arguments = start;
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Outcome outcome = sluice(arguments);
-    EXPECT_EQ(outcome.code, 0) << outcome.err;
-    return std::pair(Json::parse(outcome.out), outcome.err);
-  };
+  const auto report = [&](const std::vector<std::string>& more) { return report_of(begin, more); };
   const Json streamed = report({"--lossy", "stand-in", "--weights", "45%"}).first;
   EXPECT_EQ(streamed["exact"], false);
   EXPECT_GT(int64_t(streamed["lossy"]["stand_ins_used"]), 0);

@@ -15,7 +15,7 @@ import tempfile
 import termios
 import time
 
-from chat_pty_test import CTRL_C, PATIENCE, PROMPT, Failed, Terminal, expect
+from chat_pty_test import CTRL_C, PATIENCE, PROMPT, Failed, Terminal, expect, run_tests
 
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 LONG = ("Once upon a time", "--weights", "40%", "--ctx", "32768", "--ignore-eos", "--temp", "0.7", "--seed", "5")
@@ -177,26 +177,7 @@ def main():
     sluice = os.path.abspath(sys.argv[1])
     if "--show" in sys.argv:
         return show(sluice, int(sys.argv[3]), int(sys.argv[4]))
-    failures = 0
-    for name, test in [(n, f) for n, f in globals().items() if n.startswith("test_")]:
-        terminals = []
-        with tempfile.TemporaryDirectory() as folder:
-
-            def start(*arguments, columns=80, **options):
-                terminals.append(Terminal(sluice, pathlib.Path(folder), *arguments, columns=columns, **options))
-                return terminals[-1]
-
-            begin = time.monotonic()
-            try:
-                test(start, sluice)
-                print(f"{name}: passed in {time.monotonic() - begin:.1f} s", flush=True)
-            except Failed as failure:
-                print(f"{name}: FAILED: {failure}", flush=True)
-                failures += 1
-            finally:
-                for terminal in terminals:
-                    terminal.close()
-    return 1 if failures else 0
+    return run_tests(globals(), sluice, lambda name, test, start, home: test(start, sluice), columns=80)
 
 
 if __name__ == "__main__":
