@@ -94,12 +94,26 @@ void ReadQueue::cancel(Transfer& transfer) {
   flush();
   const std::lock_guard lock(mutex_);
   if (!transfer.is_queued) return;  // all of it is in flight or has ended
-  for (auto& from : queues_) from.erase(std::remove(from.begin(), from.end(), &transfer), from.end());
-  transfer.is_queued = false;
+  drop_from_queues(transfer);
   transfer.failure.error = ECANCELED;
   if (transfer.n_in_flight > 0) return;
   transfer.state = Transfer::State::kFailed;
   --n_reading_;
+}
+
+void ReadQueue::cancel_unless_begun(Transfer& transfer) {
+  flush();
+  const std::lock_guard lock(mutex_);
+  if (!transfer.is_queued || transfer.bytes_asked > 0) return;
+  drop_from_queues(transfer);
+  transfer.failure.error = ECANCELED;
+  transfer.state = Transfer::State::kFailed;
+  --n_reading_;
+}
+
+void ReadQueue::drop_from_queues(Transfer& transfer) {
+  for (auto& from : queues_) from.erase(std::remove(from.begin(), from.end(), &transfer), from.end());
+  transfer.is_queued = false;
 }
 
 void ReadQueue::take_ended(std::vector<Transfer*>& ended, bool block) {
@@ -330,10 +344,7 @@ void ReadQueue::settle(const ReadCompletion& completion) {
   --transfer.n_in_flight;
   if (completion.error != 0 && transfer.failure.error == 0) {
     transfer.failure = {completion.error, piece.file, piece.offset};
-    if (transfer.is_queued) {  // the rest is of no use
-      for (auto& from : queues_) from.erase(std::remove(from.begin(), from.end(), &transfer), from.end());
-      transfer.is_queued = false;
-    }
+    if (transfer.is_queued) drop_from_queues(transfer);  // the rest is of no use
   }
   if (transfer.n_in_flight > 0 || transfer.is_queued) return;
   ended_.push_back(&transfer);

@@ -60,6 +60,9 @@ class ReadQueue {
   // Gives up one that is kReading. It is kFailed at once if nothing of it was in flight; otherwise it comes
   // back from take_ended().
   void cancel(Transfer& transfer);
+  // The same if nothing of it was asked of the system yet. Otherwise it goes on: somebody may lease it before
+  // what is in flight has ended.
+  void cancel_unless_begun(Transfer& transfer);
 
   // Collects transfers whose reading has ended, kArrived or kFailed, in order of arrival. With `block` waits
   // for one if any is kReading. `ended` is overwritten.
@@ -110,6 +113,7 @@ class ReadQueue {
   ReadRequest ask(uint32_t piece);
   void came_back(Copy& copy, uint64_t bytes);
   bool has_queued() const;
+  void drop_from_queues(Transfer& transfer);
   void cut_pieces(std::vector<ReadRequest>& requests);
   bool has_room() const;
   bool cut_piece(Transfer& transfer, ReadRequest& request);

@@ -109,8 +109,8 @@ void SlotCache::cancel_prefetches(const std::function<bool(UnitId)>& is_wanted) 
     Transfer* const transfer = holder_[unit];
     if (transfer == nullptr || !transfer->is_prefetched || transfer->is_used || is_wanted(unit)) continue;
     if (transfer->state != State::kReading) continue;
-    reads_.cancel(*transfer);
-    if (transfer->state != State::kFailed) continue;  // it was begun
+    reads_.cancel_unless_begun(*transfer);
+    if (transfer->state != State::kFailed) continue;
     transfer->is_prefetched = false;
     prefetched_bytes_ -= transfer->layout->room;
   }

@@ -863,6 +863,33 @@ TEST(WeightStore, PrefetchesThatWereCalledOffAreMadeAgain) {
   EXPECT_EQ(store.stats().misses, 0u);
 }
 
+// What was begun goes on, so that a demand that comes right behind finds it on its way.
+TEST(WeightStore, DemandsFollowPrefetchesThatWereCalledOff) {
+  const SmallModel model;
+  const StoreNeeds needs = store_needs(model.units, 3);
+  MemoryBudget budget(UINT64_MAX);
+  StoreOptions options = with_bytes((needs.one_token + needs.all) / 2);
+  options.max_read_bytes_per_s = 2 << 20;  // 42 kB at once: the last piece of the fourth expert waits
+  const auto faults = std::make_shared<Faults>();
+  options.reader_factory = [faults](size_t depth) {
+    return std::make_unique<FaultyReader>(make_reader(depth), depth, faults);
+  };
+  WeightStore store(model.paths, model.units, options, budget);
+  store.load();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // what loading took is made good
+  faults->stall_ms = 200;
+  std::vector<UnitRange> wanted;
+  for (int e = 0; e < kExperts; ++e) wanted.push_back({model.expert(0, e)});
+  EXPECT_EQ(store.prefetch(wanted), wanted.size());
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  store.cancel_prefetches({});
+  Lease lease = store.acquire(wanted);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    ASSERT_NO_THROW(lease.wait(i)) << i;
+    EXPECT_TRUE(range_is_right(model, lease, i, wanted[i]));
+  }
+}
+
 TEST(WeightStore, ChoosesAReaderThatItNames) {
   const SmallModel model;
   MemoryBudget budget(UINT64_MAX);
