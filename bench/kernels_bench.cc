@@ -2,17 +2,17 @@
 //
 //   matmul/<isa>/<encoding>[+f32]/rows:<output>x<input>/batch:<n>/threads:<t>
 //   attention/<isa>/<kv type>/dim:<n>/group:<n>/context:<n>/batch:<n>/threads:<t>    8 KV heads
-//   read/threads:<t>    what reading memory reaches
 //
-// Weights are many matrices (layers of a KV cache), 256 MB together, used in turn, so that a batch of 1 reads
-// memory and not a cache. bytes_per_second counts the bytes of the weights (keys and values),
-// items_per_second the operations (2 per product). Select with --benchmark_filter; bench/table.py stores the
-// tables of docs/performance.md.
+// Weights are many matrices (layers of a KV cache), on huge pages, several times the caches together, used in
+// turn, so that a batch of 1 reads memory and not a cache. bytes_per_second counts the bytes of the weights
+// (keys and values), items_per_second the operations (2 per product). Select with --benchmark_filter;
+// bench/table.py stores the tables of docs/performance.md.
 #include <benchmark/benchmark.h>
+#include <unistd.h>
 
-#include <atomic>
+#include <algorithm>
 #include <cstring>
-#include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -23,24 +23,28 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kWeightBytes = 256u << 20;
-
-// Random bytes; every 16-bit piece of which is a small finite half in either format, so that no encoding sees
-// a NaN or a subnormal.
-std::vector<std::byte> random_bytes(size_t n) {
-  std::mt19937_64 random(1);
-  std::vector<std::byte> bytes(n + 8);
-  for (size_t i = 0; i < n; i += 8) {
-    const uint64_t word = (random() & 0xb3ffb3ffb3ffb3ff) | 0x2000200020002000;
-    std::memcpy(&bytes[i], &word, 8);
-  }
+// Bytes of all matrices of a benchmark.
+size_t weight_bytes() {
+  static const size_t bytes =
+      std::max<size_t>(256u << 20, 2 * static_cast<size_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE))));
   return bytes;
 }
 
-// The same memory for every benchmark.
-const std::vector<std::byte>& weight_memory() {
-  static const std::vector<std::byte> memory = random_bytes(kWeightBytes + (1u << 20));
-  return memory;
+// The same memory for every benchmark: random bytes, every 16-bit piece of which is a small finite half in
+// either format, so that no encoding sees a NaN or a subnormal. MXFP4 has its exponents elsewhere.
+const std::byte* weight_memory(Encoding encoding = Encoding::kF32) {
+  static const PageBuffer memory(weight_bytes() + (1u << 20));
+  static std::optional<bool> is_mxfp4;
+  if (is_mxfp4 == (encoding == Encoding::kMXFP4)) return memory.data();
+  is_mxfp4 = encoding == Encoding::kMXFP4;
+  std::mt19937_64 random(1);
+  for (size_t i = 0; i < memory.size(); i += 8) {
+    const uint64_t word = (random() & 0xb3ffb3ffb3ffb3ff) | 0x2000200020002000;
+    std::memcpy(memory.data() + i, &word, 8);
+  }
+  constexpr size_t kBlockBytes = 17;
+  for (size_t i = 0; *is_mxfp4 && i < memory.size(); i += kBlockBytes) memory.data()[i] = std::byte{120};
+  return memory.data();
 }
 
 struct Shape {
@@ -55,9 +59,9 @@ void run_matmul(benchmark::State& state, const std::string& isa, Encoding encodi
   const auto bytes = row_bytes(encoding, params, static_cast<uint64_t>(shape.cols));
   uint64_t matrix_bytes = 0;
   for (uint64_t b : bytes) matrix_bytes += b * static_cast<uint64_t>(shape.rows);
-  const size_t n_matrices = shape.batch > 64 ? 1 : std::max<size_t>(1, kWeightBytes / matrix_bytes);
+  const size_t n_matrices = shape.batch > 64 ? 1 : std::max<size_t>(1, weight_bytes() / matrix_bytes);
   std::vector<WeightView> weights;
-  const std::byte* at = weight_memory().data();
+  const std::byte* at = weight_memory(encoding);
   for (size_t m = 0; m < n_matrices; ++m) {
     WeightView w;
     w.encoding = encoding;
@@ -103,10 +107,10 @@ void run_attention(benchmark::State& state, const std::string& isa, AttentionSha
   const size_t head_bytes = kv_head_bytes(shape.type, shape.head_dim);
   const size_t layer_bytes = 2 * kHeads * head_bytes;
   const int64_t n_blocks = (shape.context + kKvBlockTokens - 1) / kKvBlockTokens;
-  const size_t n_layers = std::max<size_t>(1, kWeightBytes / (layer_bytes * static_cast<size_t>(n_blocks)));
+  const size_t n_layers = std::max<size_t>(1, weight_bytes() / (layer_bytes * static_cast<size_t>(n_blocks)));
   const PageBuffer memory(n_layers * layer_bytes * static_cast<size_t>(n_blocks));
-  for (size_t i = 0; i < memory.size(); i += kWeightBytes) {
-    std::memcpy(memory.data() + i, weight_memory().data(), std::min(memory.size() - i, kWeightBytes));
+  for (size_t i = 0; i < memory.size(); i += weight_bytes()) {
+    std::memcpy(memory.data() + i, weight_memory(), std::min(memory.size() - i, weight_bytes()));
   }
   std::vector<std::vector<const std::byte*>> blocks(n_layers);
   const std::byte* at = memory.data();
@@ -142,29 +146,6 @@ void run_attention(benchmark::State& state, const std::string& isa, AttentionSha
   const int64_t n_seen = shape.batch * (shape.context - shape.batch) + shape.batch * (shape.batch + 1) / 2;
   state.SetBytesProcessed(state.iterations() * n_blocks * static_cast<int64_t>(layer_bytes));
   state.SetItemsProcessed(state.iterations() * 4 * kHeads * shape.group * shape.head_dim * n_seen);
-}
-
-// The bandwidth that attention and products of one row can hope for.
-void run_read(benchmark::State& state, int threads) {
-  constexpr size_t kPiece = 1u << 20;
-  using Words = uint64_t __attribute__((vector_size(64)));
-  ThreadPool pool(threads);
-  PageBuffer memory(kWeightBytes);
-  std::memcpy(memory.data(), weight_memory().data(), kWeightBytes);
-  std::atomic<uint64_t> total = 0;
-  for (auto _ : state) {
-    pool.run(kWeightBytes / kPiece, [&](int64_t piece, int) {
-      const auto* words = reinterpret_cast<const Words*>(memory.data() + static_cast<size_t>(piece) * kPiece);
-      Words sums[4] = {};
-      for (size_t i = 0; i < kPiece / sizeof(Words); i += 4) {
-        for (size_t k = 0; k < 4; ++k) sums[k] += words[i + k];
-      }
-      const Words sum = sums[0] + sums[1] + sums[2] + sums[3];
-      total += sum[0] + sum[7];
-    });
-  }
-  benchmark::DoNotOptimize(total.load());
-  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(kWeightBytes));
 }
 
 void register_all() {
@@ -213,11 +194,6 @@ void register_all() {
         }
       }
     }
-  }
-  for (int threads : {1, 2}) {
-    benchmark::RegisterBenchmark(("read/threads:" + std::to_string(threads)).c_str(),
-                                 [=](benchmark::State& state) { run_read(state, threads); })
-        ->UseRealTime();
   }
 }
 

@@ -2,12 +2,12 @@
 """Measures a model larger than its memory: sluice against what the SSD allows, and against peers, in turns.
 
 Each round, for each budget (percent of the file): `sluice bench` in a memory cgroup of that size with the page cache
-dropped; then fio replays the very reads that it made, on the same file; then each peer in a cgroup of the same size,
-page cache dropped again. Who begins alternates. Printed are medians with their spread.
+dropped; then fio replays the very reads that it made, all of them, on the same file; then each peer in a cgroup of the
+same size, page cache dropped again. Who begins alternates. Printed are medians with their spread.
 
-  limit     bytes that must come / what fio reached (the best of several queue depths). Dense: dense weights -
-            (budget - KV - 150 MB); experts: the bytes of those that
-            were missing, prefetched or not, and were used.
+  limit     bytes that must come / what fio reached (at the best of several queue depths, found by short trials
+            before). Dense: dense weights - (budget - KV - 150 MB); experts: the bytes of those that were missing,
+            prefetched or not, and were used.
   of limit  limit time / measured time of a token
   ratio     tokens/s of sluice / those of the peer, by pairs
 
@@ -29,7 +29,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MB = 1_000_000
 DEPTHS = (4, 8, 16, 32)
-REPLAYED = 1 << 30  # bytes of one replay
+TRIED = 1 << 30  # bytes of a trial: a drive may be faster for a second than for ten, so trials only choose the depth
 
 
 class Cgroup:
@@ -76,18 +76,21 @@ def reads_while_computing(timeline):
     return [(offset, n) for _, offset, n in reads]
 
 
+def last_of(reads, most):
+    total = 0
+    for i in range(len(reads) - 1, -1, -1):
+        total += reads[i][1]
+        if total >= most:
+            return reads[i:]
+    return reads
+
+
 def replay(model, reads, depth, directory):
-    """Bytes per second of fio over the last reads."""
-    chosen, total = [], 0
-    for offset, n in reversed(reads):
-        chosen.append((offset, n))
-        total += n
-        if total >= REPLAYED:
-            break
+    """Bytes per second of fio over these reads."""
     log = pathlib.Path(directory) / "reads.iolog"
     with log.open("w") as out:
         out.write(f"fio version 2 iolog\n{model} add\n{model} open\n")
-        for offset, n in reversed(chosen):
+        for offset, n in reads:
             out.write(f"{model} read {offset} {n}\n")
         out.write(f"{model} close\n")
     report = must(subprocess.run(
@@ -105,7 +108,8 @@ def ours(arguments, model, size, directory):
     report = json.loads(must(in_cgroup(size, command), "sluice"))
     decode = [t for t in report["tests"] if t["kind"] == "decode"][-1]
     reads = reads_while_computing(timeline)
-    disk = max(replay(model, reads, depth, directory) for depth in DEPTHS)
+    best = max(DEPTHS, key=lambda depth: replay(model, last_of(reads, TRIED), depth, directory))
+    disk = replay(model, reads, best, directory)
     memory, cache = report["memory"], decode["cache"]
     if memory["expert_bytes"]:
         needed = (cache["misses"] * memory["expert_bytes"] + cache["useful_prefetched_bytes"]) / decode["tokens"]

@@ -34,7 +34,7 @@ def build(jobs):
 
 
 def measure_peaks(isa):
-    return json.loads(output_of(BIN / "sluice", "bench", "demo", "--isa", isa, "-p", "1", "-n", "1", "-r", "1",
+    return json.loads(output_of(BIN / "sluice", "bench", "demo", "--ram", "4G", "--isa", isa, "-p", "1", "-n", "1", "-r", "1",
                                 "--json"))["peaks"]
 
 

@@ -32,9 +32,10 @@ struct EngineOptions {
   std::string cache_policy = "forward";
   std::string cache_split = "shared";  // "shared": one pool; "measured": divided by what layers miss
   int expert_split = 1;                // 2: experts are cached in halves
-  // Which experts are read before they are asked for: "off"; "auto", what the linear predictor says as long
-  // as that saves time; or always what one predictor says: "router", "linear", "shadow",
-  // "cooccurrence", "previous", "frequency"; "study" reads none and counts how often each would be right.
+  // Which experts are read before they are asked for: "off"; "auto", none, one of each layer or all that the
+  // linear predictor says, whichever is fastest; or always what one predictor says: "router", "linear",
+  // "shadow", "cooccurrence", "previous", "frequency", or "linear:2", at most two of a layer; "study" reads
+  // none and counts how often each would be right.
   std::string prefetch = "auto";
   // Experts of a token in a layer that are computed beside the router, before it has chosen: the likeliest
   // that are in memory, by the predictor of `prefetch` or else by the token before. At most so many; 0: none.

@@ -175,11 +175,8 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
   app.add_option("--prefetch", options.prefetch,
                  "experts to read before they are asked for: auto (if it pays), off, study (none, but count "
                  "how often each predictor is right), or what one predictor says: router, linear, shadow, "
-                 "cooccurrence, previous, frequency")
+                 "cooccurrence, previous, frequency; linear:N reads at most N of a layer ahead")
       ->type_name("MODE")
-      ->check(CLI::IsMember({"auto", "off", "study", "router", "linear", "shadow", "cooccurrence", "previous",
-                             "frequency"})
-                  .description(""))
       ->capture_default_str()
       ->group(memory);
   app.add_option("--speculate-experts", options.speculate_experts,

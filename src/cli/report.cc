@@ -33,10 +33,14 @@ nlohmann::ordered_json run_report(const Session& session, const EngineStats& sta
   nlohmann::ordered_json predictors = nlohmann::ordered_json::array();
   for (const PredictorStats& p : stats.predictors)
     predictors.push_back({{"name", p.name}, {"predicted", p.n_predicted}, {"accuracy", p.accuracy()}});
-  report["prefetch"] = {
-      {"bytes", stats.prefetched_bytes},         {"useful_bytes", stats.useful_prefetched_bytes},
-      {"wasted_bytes", stats.wasted_bytes},      {"passes_on", stats.prefetch_passes_on},
-      {"passes_off", stats.prefetch_passes_off}, {"predictors", predictors}};
+  report["prefetch"] = {{"bytes", stats.prefetched_bytes},
+                        {"useful_bytes", stats.useful_prefetched_bytes},
+                        {"wasted_bytes", stats.wasted_bytes},
+                        {"passes",
+                         {{"none", stats.prefetch_passes_none},
+                          {"one", stats.prefetch_passes_one},
+                          {"all", stats.prefetch_passes_all}}},
+                        {"predictors", predictors}};
   if (!stats.task.empty())
     report["task"] = {{"name", stats.task},
                       {"known_tokens", stats.task_tokens},

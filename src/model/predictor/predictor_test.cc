@@ -143,28 +143,31 @@ TEST(ExpertPredictor, UnknownNamesAreRefused) {
   }
 }
 
-// Runs `n` passes that take `on` or `off` seconds, and returns the share that prefetched.
-double share_on(PrefetchTrial& trial, int n, double on, double off) {
-  int n_on = 0;
+// Runs `n` passes whose time depends on how much is read ahead, and returns the share of `width`.
+double share_of(PrefetchWidth width, PrefetchTrial& trial, int n,
+                std::array<double, kPrefetchWidths> seconds) {
+  int n_of = 0;
   for (int i = 0; i < n; ++i) {
-    n_on += trial.is_on();
-    trial.add_pass(trial.is_on() ? on : off);
+    n_of += trial.width() == width;
+    trial.add_pass(seconds[static_cast<size_t>(trial.width())]);
   }
-  return static_cast<double>(n_on) / n;
+  return static_cast<double>(n_of) / n;
 }
 
-TEST(PrefetchTrial, KeepsWhatIsFasterAndNoticesAChange) {
+TEST(PrefetchTrial, KeepsWhatIsFastestAndNoticesAChange) {
   PrefetchTrial trial;
-  share_on(trial, 48, 1.0, 1.2);
-  EXPECT_GT(share_on(trial, 800, 1.0, 1.2), 0.9);
-  share_on(trial, 800, 1.3, 1.0);
-  EXPECT_LT(share_on(trial, 800, 1.3, 1.0), 0.1);
+  share_of(PrefetchWidth::kNone, trial, 48, {1.2, 1.0, 1.1});
+  EXPECT_GT(share_of(PrefetchWidth::kOne, trial, 800, {1.2, 1.0, 1.1}), 0.9);
+  share_of(PrefetchWidth::kNone, trial, 1600, {1.2, 1.0, 0.8});
+  EXPECT_GT(share_of(PrefetchWidth::kAll, trial, 800, {1.2, 1.0, 0.8}), 0.9);
+  share_of(PrefetchWidth::kNone, trial, 1600, {1.0, 1.3, 1.3});
+  EXPECT_GT(share_of(PrefetchWidth::kNone, trial, 800, {1.0, 1.3, 1.3}), 0.9);
 }
 
 TEST(PrefetchTrial, AGainWithinNoiseIsNone) {
   PrefetchTrial trial;
-  share_on(trial, 48, 0.99, 1.0);
-  EXPECT_LT(share_on(trial, 800, 0.99, 1.0), 0.1);
+  share_of(PrefetchWidth::kNone, trial, 48, {1.0, 0.99, 0.985});
+  EXPECT_GT(share_of(PrefetchWidth::kNone, trial, 800, {1.0, 0.99, 0.985}), 0.9);
 }
 
 }  // namespace

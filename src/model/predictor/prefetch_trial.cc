@@ -2,18 +2,32 @@
 
 namespace sluice {
 
+// The least that is read ahead without being slower than what reads more.
+PrefetchWidth PrefetchTrial::fastest() const noexcept {
+  size_t best = 0;
+  for (size_t w = 1; w < kPrefetchWidths; ++w)
+    if (mean_[w] < (1 - kLeastGain) * mean_[best]) best = w;
+  return static_cast<PrefetchWidth>(best);
+}
+
 void PrefetchTrial::add_pass(double seconds) {
-  ++passes_[is_on_];
+  const auto width = static_cast<size_t>(width_);
+  ++passes_[width];
   block_seconds_ += seconds;
   if (++n_in_block_ < kBlockPasses) return;
-  double& mean = mean_[is_on_];
+  double& mean = mean_[width];
   mean = mean == 0 ? block_seconds_ : mean + 0.3 * (block_seconds_ - mean);
   n_in_block_ = 0;
   block_seconds_ = 0;
   ++n_blocks_;
-  const bool pays = mean_[1] > 0 && mean_[1] < (1 - kLeastGain) * mean_[0];
-  const bool is_trial = n_blocks_ >= kTrialBlocks && n_blocks_ % kBlocksPerTrial == 0;
-  is_on_ = n_blocks_ < kTrialBlocks ? n_blocks_ % 2 == 1 : pays != is_trial;
+  if (n_blocks_ < kTrialBlocks) {
+    width_ = static_cast<PrefetchWidth>((width + 1) % kPrefetchWidths);
+    return;
+  }
+  width_ = fastest();
+  if (n_blocks_ % kBlocksPerTrial != 0) return;
+  const size_t step = 1 + static_cast<size_t>(n_trials_++ % 2);
+  width_ = static_cast<PrefetchWidth>((static_cast<size_t>(width_) + step) % kPrefetchWidths);
 }
 
 }  // namespace sluice

@@ -1,32 +1,40 @@
-// Whether prefetching pays, found out by trying: passes run in blocks, some with and some without, and the
-// faster way goes on. The other is tried again now and then, since disks and texts change.
+// How far prefetching pays, found out by trying: passes run in blocks, each of which reads ahead nothing, the
+// likeliest missing expert of a layer or all that are likely, and the fastest way goes on. The others are
+// tried again now and then, since disks and texts change.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace sluice {
 
+enum class PrefetchWidth : uint8_t { kNone, kOne, kAll };
+inline constexpr size_t kPrefetchWidths = 3;
+
 class PrefetchTrial {
  public:
-  bool is_on() const noexcept { return is_on_; }
-  // One pass has taken that long, under is_on().
+  PrefetchWidth width() const noexcept { return width_; }
+  // One pass has taken that long, under width().
   void add_pass(double seconds);
 
-  uint64_t passes_on() const noexcept { return passes_[1]; }
-  uint64_t passes_off() const noexcept { return passes_[0]; }
+  uint64_t passes(PrefetchWidth width) const noexcept { return passes_[static_cast<size_t>(width)]; }
 
   static constexpr int kBlockPasses = 8;
   static constexpr int kTrialBlocks = 6;      // at the start, in turns
-  static constexpr int kBlocksPerTrial = 16;  // from then on, one of them is the other way
-  static constexpr double kLeastGain = 0.02;  // of the time of a pass, for prefetching to be worth its reads
+  static constexpr int kBlocksPerTrial = 16;  // from then on, one of them is another way, the two in turns
+  static constexpr double kLeastGain = 0.02;  // of the time of a pass, for more reads to be worth it
 
  private:
-  bool is_on_ = false;
+  PrefetchWidth fastest() const noexcept;
+
+  PrefetchWidth width_ = PrefetchWidth::kOne;
   int n_in_block_ = 0;
   int n_blocks_ = 0;
+  int n_trials_ = 0;
   double block_seconds_ = 0;
-  double mean_[2] = {0, 0};  // seconds of a block, fading; off, on
-  uint64_t passes_[2] = {0, 0};
+  std::array<double, kPrefetchWidths> mean_{};  // seconds of a block, fading; 0: never tried
+  std::array<uint64_t, kPrefetchWidths> passes_{};
 };
 
 }  // namespace sluice

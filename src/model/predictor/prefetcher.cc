@@ -1,6 +1,7 @@
 #include "model/predictor/prefetcher.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "base/error.h"
@@ -12,16 +13,6 @@ constexpr int64_t kMaxRows = 4;        // of a pass that single routes are predi
 constexpr double kSureCoverage = 0.9;  // share of a layer's experts that a chunk wants: then all are read
 const char* const kAutoPredictor = "linear";
 
-bool is_word(const std::string& mode) { return mode == "off" || mode == "auto" || mode == "study"; }
-
-std::vector<std::string> predictors_of(const std::string& mode) {
-  if (mode == "off") return {};
-  if (mode == "auto") return {kAutoPredictor};
-  if (mode != "study") return {mode};
-  const auto all = expert_predictor_names();
-  return {all.begin(), all.end()};
-}
-
 RoutedShape shape_of(const ModelSpec& spec) {
   RoutedShape shape{.n_experts = spec.n_experts, .k = spec.n_experts_per_token, .hidden = spec.hidden};
   for (const LayerSpec& layer : spec.layers) shape.n_layers += layer.ffn == FfnKind::kMoe;
@@ -30,14 +21,31 @@ RoutedShape shape_of(const ModelSpec& spec) {
 
 }  // namespace
 
+Prefetcher::Plan Prefetcher::plan_of(const std::string& mode) {
+  if (mode == "off") return {};
+  if (mode == "auto") return {Mode::kAuto, {kAutoPredictor}};
+  const auto names = expert_predictor_names();
+  if (mode == "study") return {Mode::kStudy, {names.begin(), names.end()}};
+  const size_t colon = std::min(mode.find(':'), mode.size());
+  Plan plan{Mode::kAlways, {mode.substr(0, colon)}};
+  if (colon == mode.size()) return plan;
+  const char* const end = mode.data() + mode.size();
+  const auto number = std::from_chars(mode.data() + colon + 1, end, plan.most);
+  if (number.ec != std::errc() || number.ptr != end || plan.most == 0)
+    throw_error(ErrorKind::kInvalid, "\"%s\" does not end in a number of experts from 1 on, as in linear:1",
+                printable(mode).c_str());
+  return plan;
+}
+
 void Prefetcher::check_mode(const std::string& mode) {
-  if (!is_word(mode)) make_expert_predictor(mode, {}, {});
+  for (const std::string& name : plan_of(mode).predictors) make_expert_predictor(name, {}, {});
 }
 
 uint64_t Prefetcher::bytes(const ModelSpec& spec, const std::string& mode) {
   if (!spec.is_moe()) return 0;
   uint64_t bytes = 0;
-  for (const std::string& name : predictors_of(mode)) bytes += expert_predictor_bytes(name, shape_of(spec));
+  for (const std::string& name : plan_of(mode).predictors)
+    bytes += expert_predictor_bytes(name, shape_of(spec));
   return bytes;
 }
 
@@ -45,8 +53,8 @@ Prefetcher::Prefetcher(const BoundModel& model, const Compute& compute, WeightSt
                        const std::string& mode)
     : model_(model), compute_(compute), store_(store), shape_(shape_of(model.spec)) {
   compute_.f32_activations = true;  // as routers are computed
-  if (!model.spec.is_moe() || mode == "off") return;
-  mode_ = mode == "auto" ? Mode::kAuto : mode == "study" ? Mode::kStudy : Mode::kAlways;
+  if (!model.spec.is_moe()) return;
+  plan_ = plan_of(mode);
   for (const LayerSpec& layer : model.spec.layers) {
     const bool is_moe = layer.ffn == FfnKind::kMoe;
     moe_layer_of_.push_back(is_moe ? static_cast<int64_t>(layer_of_.size()) : -1);
@@ -55,7 +63,7 @@ Prefetcher::Prefetcher(const BoundModel& model, const Compute& compute, WeightSt
   const AskRouter router = [this](int64_t moe_layer, const float* residual, std::span<float> logits) {
     return ask_router(moe_layer, residual, logits);
   };
-  for (const std::string& name : predictors_of(mode)) {
+  for (const std::string& name : plan_.predictors) {
     Candidate candidate{make_expert_predictor(name, shape_, router), {.name = name}, {}};
     candidate.guesses.resize(static_cast<size_t>(kMaxRows));
     candidates_.push_back(std::move(candidate));
@@ -98,12 +106,16 @@ void Prefetcher::begin_pass(int64_t n) {
   n_asked_ = 0;
   for (Candidate& candidate : candidates_)
     for (auto& guess : candidate.guesses) guess.clear();
-  follows_ = mode_ == Mode::kAlways || (mode_ == Mode::kAuto && (n > kMaxRows || trial_.is_on()));
-  follows_ = follows_ && store_.has_slots();
+  most_ = plan_.most;
+  if (plan_.mode == Mode::kAuto && n <= kMaxRows) {
+    const PrefetchWidth width = trial_.width();
+    most_ = width == PrefetchWidth::kNone ? 0 : width == PrefetchWidth::kOne ? 1 : SIZE_MAX;
+  }
+  if (plan_.mode == Mode::kOff || plan_.mode == Mode::kStudy || !store_.has_slots()) most_ = 0;
 }
 
 void Prefetcher::end_pass(double seconds) {
-  if (mode_ == Mode::kAuto && n_rows_ <= kMaxRows && store_.has_slots()) trial_.add_pass(seconds);
+  if (plan_.mode == Mode::kAuto && n_rows_ <= kMaxRows && store_.has_slots()) trial_.add_pass(seconds);
 }
 
 void Prefetcher::before_acquire(std::span<const UnitRange> wanted) {
@@ -113,17 +125,17 @@ void Prefetcher::before_acquire(std::span<const UnitRange> wanted) {
 }
 
 void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<const int32_t> experts) {
-  if (mode_ == Mode::kOff) return;
+  if (plan_.mode == Mode::kOff) return;
   const int64_t moe_layer = moe_layer_of_[static_cast<size_t>(layer)];
   const bool is_last = moe_layer + 1 == shape_.n_layers;
   if (n_rows_ > kMaxRows) {
     const double per_token = static_cast<double>(shape_.k) / static_cast<double>(shape_.n_experts);
     const double coverage = 1 - std::pow(1 - per_token, static_cast<double>(n_rows_));
-    if (follows_ && !is_last && coverage > kSureCoverage) want_all_of(moe_layer + 1);
+    if (most_ > 0 && !is_last && coverage > kSureCoverage) want_all_of(moe_layer + 1);
     return go_on();
   }
   // Learning costs little and goes on while the trial has prefetching off, but not where all is in memory.
-  const bool is_needed = follows_ || mode_ == Mode::kStudy || keeps_guessing_;
+  const bool is_needed = most_ > 0 || plan_.mode == Mode::kStudy || keeps_guessing_;
   if (!is_needed && !store_.has_slots()) return;
   const auto k = static_cast<size_t>(shape_.k);
   for (int64_t row = n_rows_; row-- > 0;) {  // the first row last: its routes stay for learn()
@@ -149,7 +161,7 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
   }
   const Sight first{moe_layer, residual, chosen_};
   for (Candidate& candidate : candidates_) candidate.predictor->learn(first);
-  if (!follows_ || is_last) return;
+  if (most_ == 0 || is_last) return;
   const int64_t next_layer = layer_of_[static_cast<size_t>(moe_layer) + 1];
   const auto& weights = model_.layers[static_cast<size_t>(next_layer)];
   const PredictorScore& score = candidates_[0].score;
@@ -166,7 +178,21 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
     }
   }
   store_.expect(expected_);
+  if (most_ < k) keep_missing(most_, weights.experts.n_parts);
   go_on();
+}
+
+// Of what is wanted, the first `most` experts that are not there, with all of their parts.
+void Prefetcher::keep_missing(size_t most, uint32_t n_parts) {
+  size_t n_kept = 0;
+  for (size_t expert = 0; expert < wanted_.size() && n_kept < most * n_parts; expert += n_parts) {
+    const auto parts = std::span(wanted_).subspan(expert, n_parts);
+    const auto is_here = [this](const UnitRange& part) { return store_.holds(part.unit); };
+    if (std::all_of(parts.begin(), parts.end(), is_here)) continue;
+    std::copy(parts.begin(), parts.end(), wanted_.begin() + static_cast<ptrdiff_t>(n_kept));
+    n_kept += n_parts;
+  }
+  wanted_.resize(n_kept);
 }
 
 void Prefetcher::want_all_of(int64_t moe_layer) {
@@ -179,7 +205,9 @@ void Prefetcher::go_on() {
 }
 
 PrefetchReport Prefetcher::report() const {
-  PrefetchReport report{.predictors = {}, .passes_on = trial_.passes_on(), .passes_off = trial_.passes_off()};
+  PrefetchReport report;
+  for (size_t w = 0; w < kPrefetchWidths; ++w)
+    report.passes[w] = trial_.passes(static_cast<PrefetchWidth>(w));
   for (const Candidate& candidate : candidates_) report.predictors.push_back(candidate.score);
   return report;
 }

@@ -3,6 +3,7 @@
 // was not yet begun and is not wanted is called off. Nothing here changes what is computed.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -25,15 +26,16 @@ struct PredictorScore {
 
 struct PrefetchReport {
   std::vector<PredictorScore> predictors;
-  uint64_t passes_on = 0, passes_off = 0;  // decode passes with prefetching and without, in mode "auto"
+  std::array<uint64_t, kPrefetchWidths> passes{};  // of decoding in mode "auto"
+  uint64_t passes_of(PrefetchWidth width) const { return passes[static_cast<size_t>(width)]; }
 };
 
 // Used by the decoder's thread.
 class Prefetcher {
  public:
-  // `mode`: "off"; the name of a predictor, which is then followed always; "auto", the linear predictor as
-  // long as it pays; "study", all predictors, measured and not followed. Error(kInvalid) for anything else.
-  // For dense models it is off.
+  // `mode`: "off"; the name of a predictor, which is then followed always, or NAME:N, for at most N missing
+  // experts of a layer; "auto", the linear predictor as far as it pays; "study", all predictors, measured and
+  // not followed. Error(kInvalid) for anything else. For dense models it is off.
   Prefetcher(const BoundModel& model, const Compute& compute, WeightStore& store, const std::string& mode);
   static uint64_t bytes(const ModelSpec& spec, const std::string& mode);  // for the account
   static void check_mode(const std::string& mode);
@@ -60,14 +62,21 @@ class Prefetcher {
 
  private:
   enum class Mode : uint8_t { kOff, kAuto, kAlways, kStudy };
+  struct Plan {
+    Mode mode = Mode::kOff;
+    std::vector<std::string> predictors;
+    size_t most = SIZE_MAX;  // missing experts of a layer, for passes of few rows
+  };
+  static Plan plan_of(const std::string& mode);
 
   bool ask_router(int64_t moe_layer, const float* residual, std::span<float> logits);
   void want_all_of(int64_t moe_layer);
+  void keep_missing(size_t most, uint32_t n_parts);
 
   const BoundModel& model_;
   Compute compute_;
   WeightStore& store_;
-  Mode mode_ = Mode::kOff;
+  Plan plan_;
   RoutedShape shape_;
   std::vector<int64_t> layer_of_;      // [n MoE layers] decoder layers
   std::vector<int64_t> moe_layer_of_;  // [n_layers] their numbers; -1: dense
@@ -80,8 +89,8 @@ class Prefetcher {
   std::vector<Candidate> candidates_;
   PrefetchTrial trial_;
 
-  int64_t n_rows_ = 0;    // of this pass
-  bool follows_ = false;  // this pass
+  int64_t n_rows_ = 0;  // of this pass
+  size_t most_ = 0;     // missing experts of a layer that this pass reads ahead
   bool keeps_guessing_ = false;
   std::vector<UnitRange> wanted_;      // predicted, best first
   std::vector<Expectation> expected_;  // the same, for the cache's policy: nobody shall evict them now
