@@ -184,7 +184,7 @@ Json report_json(const PlanReport& report, const PlanOptions& options) {
 
 int plan(PlanOptions options) {
   catch_interrupts();
-  options.workload.routing = options.routing == "uniform" ? Routing::kUniform : Routing::kTypical;
+  options.workload.routing = *parse_routing(options.routing);
   PlanReport report;
   report.model = open_planned(options.engine);
   for (const std::string& warning : report.model.engine->warnings()) print_warning(warning);
@@ -229,9 +229,14 @@ Action define_plan(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20).description(""))
       ->capture_default_str();
-  app.add_option("--routing", options->routing, "which experts are chosen: typical of text, or uniform")
+  app.add_option(
+         "--routing", options->routing,
+         "which experts are chosen: typical of text, uniform, or zipf:A, the one of rank r as often as "
+         "1 / r^A")
       ->type_name("KIND")
-      ->check(CLI::IsMember({"typical", "uniform"}).description(""))
+      ->check([](const std::string& text) {
+        return parse_routing(text) ? std::string() : "--routing is typical, uniform or zipf:A, A from 0 to 8";
+      })
       ->capture_default_str();
   app.add_flag("--json", options->json, "print one JSON object");
   app.footer(R"(

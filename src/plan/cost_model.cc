@@ -1,6 +1,7 @@
 #include "plan/cost_model.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <vector>
 
@@ -9,7 +10,7 @@
 namespace sluice {
 namespace {
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr double kMostReadBytes = 512 << 10;  // into which the engine cuts its reads
 
 // Found by short runs of this engine; docs/performance.md says how to find them again.
 constexpr double kStreamEfficiency = 0.7;  // of the disk's speed in order: dense weights
@@ -19,6 +20,7 @@ constexpr double kFewRows = 64;            // below which that counts
 constexpr double kFewRowsEfficiency =
     0.65;                                 // of the kernels with few rows: experts' vary from one to the next
 constexpr double kMissSeconds = 0.25e-3;  // of a layer that must read, beside the reads
+constexpr double kAheadRight = 0.8;       // how often the missing expert that is thought likeliest is wanted
 constexpr double kLoadEfficiency = 0.6;   // of the disk's speed in order: loading, with fresh pages
 constexpr double kRegionSeconds = 10e-6;  // of a parallel region
 constexpr double kRegionsPerLayer = 4;    // q/k/v, output, gate and up, down
@@ -54,6 +56,10 @@ Shape shape_of(const ModelInfo& model) {
   s.dense_parameters = static_cast<double>(model.n_active_parameters) -
                        expert_uses * static_cast<double>(model.expert_parameters) - s.head_parameters;
   return s;
+}
+
+double head_bytes_of(const Shape& shape) {
+  return shape.dense_bytes * shape.head_parameters / (shape.dense_parameters + shape.head_parameters);
 }
 
 // Seconds to multiply `bytes` of weights of the model's mix of encodings with `rows` input rows.
@@ -96,7 +102,7 @@ double binomial(int64_t n, int64_t k, double p) {
 
 // Bytes of experts per second when `n` of them are asked for at once.
 double expert_read_speed(const Shape& shape, const HardwareProfile& machine, double n, DiskPattern pattern) {
-  const auto block = static_cast<uint64_t>(std::min(shape.expert_bytes / kReadsPerExpert, double{kMiB}));
+  const auto block = static_cast<uint64_t>(std::min(shape.expert_bytes / kReadsPerExpert, kMostReadBytes));
   return machine.disk_speed(block, n * kReadsPerExpert, pattern);
 }
 
@@ -114,10 +120,10 @@ Cache cache_of(const ModelInfo& model, const MemoryOutlook& outlook) {
   return {.slots = static_cast<double>(slots)};
 }
 
-double hit_rate(const Shape& shape, const Cache& cache, Routing routing) {
+double hit_rate(const ModelInfo& model, const Cache& cache, const Routing& routing) {
   if (cache.whole) return 1;
-  if (cache.slots < shape.experts_per_token * shape.n_moe_layers) return 0;  // LRU forgets within a token
-  return expected_hit_rate(routing, cache.slots / shape.total_experts());
+  return expected_hit_rate(routing, model.n_experts, model.n_experts_per_token,
+                           cache.slots / static_cast<double>(model.n_experts * model.n_moe_layers));
 }
 
 double stream_speed(const HardwareProfile& machine) {
@@ -129,14 +135,16 @@ void decode(const ModelInfo& model, const MemoryOutlook& outlook, const Hardware
   const Shape shape = shape_of(model);
   const Cache cache = cache_of(model, outlook);
   const auto k = model.n_experts_per_token;
-  p.hit_rate = hit_rate(shape, cache, workload.routing);
+  p.hit_rate = hit_rate(model, cache, workload.routing);
 
   const double keys = keys_seen(model, static_cast<double>(workload.prompt_tokens), 1);
   const double kv_bytes = keys * static_cast<double>(model.kv_bytes_per_token);
   const double layer_experts_s =
       product_seconds(model, machine, shape.expert_bytes * static_cast<double>(k), 1);
-  const double dense_s = product_seconds(model, machine, shape.dense_bytes, 1) +
-                         kv_bytes / machine.attention.bytes_per_second + overhead_seconds(model, 1) +
+  const double head_bytes = head_bytes_of(shape);
+  const double layers_s = product_seconds(model, machine, shape.dense_bytes - head_bytes, 1) +
+                          kv_bytes / machine.attention.bytes_per_second + overhead_seconds(model, 1);
+  const double dense_s = layers_s + product_seconds(model, machine, head_bytes, 1) +
                          static_cast<double>(model.vocab) * kLogitSeconds;
   p.arithmetic_s = dense_s + shape.n_moe_layers * layer_experts_s;
 
@@ -145,20 +153,29 @@ void decode(const ModelInfo& model, const MemoryOutlook& outlook, const Hardware
   p.disk_bytes = static_cast<double>(outlook.streamed_bytes) + missed;
   p.disk_s = static_cast<double>(outlook.streamed_bytes) / stream_speed(machine);
   if (missed > 0) {
-    double layer_s = 0;
+    const auto read_s = [&](int64_t n) {
+      if (n == 0) return 0.0;
+      const auto experts = static_cast<double>(n);
+      return kMissSeconds + experts * shape.expert_bytes / kBurstEfficiency /
+                                expert_read_speed(shape, machine, experts, DiskPattern::kBurst);
+    };
+    // With `n` to be waited for: the last one to arrive is computed after all the others.
+    const auto layer_s = [&](int64_t n) {
+      const double last_s = n == 0 ? 0 : layer_experts_s / static_cast<double>(k);
+      return std::max(layer_experts_s, read_s(n) + last_s);
+    };
+    // Between a router and the next one there is time to read an expert ahead.
+    const double between_s = layers_s / static_cast<double>(model.n_layers);
+    const double late_s = std::max(0.0, read_s(1) - between_s);
+    double without_s = 0, ahead_s = 0;
     for (int64_t m = 0; m <= k; ++m) {
-      const auto n = static_cast<double>(m);
-      const double read_s =
-          m == 0 ? 0
-                 : kMissSeconds + n * shape.expert_bytes / kBurstEfficiency /
-                                      expert_read_speed(shape, machine, n, DiskPattern::kBurst);
-      // The last one to arrive is computed after all the others.
-      const double last_s = m == 0 ? 0 : layer_experts_s / static_cast<double>(k);
       const double chance = binomial(k, m, 1 - p.hit_rate);
-      layer_s += chance * std::max(layer_experts_s, read_s + last_s);
-      p.disk_s += chance * read_s * shape.n_moe_layers;
+      without_s += chance * layer_s(m);
+      ahead_s += chance * (m == 0 ? layer_s(0)
+                                  : kAheadRight * (late_s + layer_s(m - 1)) + (1 - kAheadRight) * layer_s(m));
+      p.disk_s += chance * read_s(m) * shape.n_moe_layers;
     }
-    experts_s = shape.n_moe_layers * layer_s;
+    experts_s = shape.n_moe_layers * std::min(without_s, ahead_s);
   }
   const double step_s = std::max(dense_s + experts_s, p.disk_s);
   p.decode_tok_s = 1 / step_s;
@@ -173,8 +190,7 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
   const Shape shape = shape_of(model);
   const Cache cache = cache_of(model, outlook);
   const auto n_tokens = static_cast<double>(workload.prompt_tokens);
-  const double head_bytes =
-      shape.dense_bytes * shape.head_parameters / (shape.dense_parameters + shape.head_parameters);
+  const double head_bytes = head_bytes_of(shape);
   const double streamed = static_cast<double>(outlook.streamed_bytes);
   const double head_streamed = streamed * head_bytes / shape.dense_bytes;
   // The last pass ends with the head, which multiplies one row: nothing hides its reads.
@@ -210,9 +226,41 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
 
 }  // namespace
 
-double expected_hit_rate(Routing routing, double resident) {
+std::optional<Routing> parse_routing(std::string_view text) {
+  if (text == "typical") return Routing{};
+  if (text == "uniform") return Routing{Routing::Kind::kZipf, 0};
+  constexpr std::string_view kPrefix = "zipf:";
+  if (!text.starts_with(kPrefix)) return std::nullopt;
+  Routing routing{Routing::Kind::kZipf, 0};
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data() + kPrefix.size(), end, routing.exponent);
+  if (read.ec != std::errc() || read.ptr != end) return std::nullopt;
+  if (!(routing.exponent >= 0 && routing.exponent <= Routing::kMostExponent)) return std::nullopt;
+  return routing;
+}
+
+double expected_hit_rate(const Routing& routing, int64_t n_experts, int64_t k, double resident) {
   const double share = std::clamp(resident, 0.0, 1.0);
-  return routing == Routing::kUniform ? share : std::pow(share, kTypicalExponent);
+  if (routing.kind == Routing::Kind::kTypical) return std::pow(share, kTypicalExponent);
+  // Logits of -exponent * ln(rank) and a normal deviate as wide as the Gumbel one that would draw by 1 /
+  // rank^exponent: an expert is chosen if its logit is above a bar that lets k through.
+  constexpr double kGumbelDeviation = 1.28255;
+  const auto chosen = [&](double bar, double n) {  // of a token's experts, among the n most frequent
+    double sum = 0;
+    for (int64_t i = 0; static_cast<double>(i) < n; ++i) {
+      const double logit = -routing.exponent * std::log(static_cast<double>(i + 1));
+      sum += std::erfc((bar - logit) / (kGumbelDeviation * std::sqrt(2.0))) / 2 *
+             std::min(1.0, n - static_cast<double>(i));
+    }
+    return sum;
+  };
+  const auto all = static_cast<double>(n_experts);
+  double low = -100, high = 100;  // too many pass, too few
+  for (int step = 0; step < 60; ++step) {
+    const double bar = (low + high) / 2;
+    (chosen(bar, all) > static_cast<double>(k) ? low : high) = bar;
+  }
+  return std::min(1.0, chosen(low, share * all) / chosen(low, all));
 }
 
 Prediction predict(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,

@@ -6,31 +6,44 @@
 //   attention
 //               over the KV cache, and fixed costs per layer and per logit
 //   reads       dense weights that are not pinned, in order, beside all of the arithmetic; experts that miss,
-//               beside the layer's other experts only, since the router must have spoken first
+//               beside the layer's other experts, since the router must have spoken first, but for one of
+//               each layer that is read ahead
 // The constants and how they were found: docs/performance.md.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "plan/hardware.h"
 #include "sluice/engine.h"
 
 namespace sluice {
 
-// How experts are chosen.
-enum class Routing : uint8_t {
-  kUniform,  // each as often as any other, as forged models do: the hit rate is the share that is resident
-  kTypical,  // as trained models do on text of one kind
-};
+// How experts are chosen, each token and layer for itself.
+struct Routing {
+  enum class Kind : uint8_t {
+    kTypical,  // as trained models do on text of one kind
+    kZipf,     // the expert of rank r about as often as r^-exponent, k different ones a token, as in forged
+               // models; 0: all alike
+  };
+  Kind kind = Kind::kTypical;
+  double exponent = 0;  // kZipf: in [0, kMostExponent]
 
-// Hits per expert asked for, of an LRU cache that holds the share `resident` of all experts.
-double expected_hit_rate(Routing routing, double resident);
+  static constexpr double kMostExponent = 8;
+};
+// "typical", "uniform" (zipf:0) or "zipf:A"; nullopt for anything else.
+std::optional<Routing> parse_routing(std::string_view text);
+
+// Hits per expert asked for, of a cache that holds the share `resident` of all experts and gives up the one
+// that is expected last: with kZipf it comes to hold the most frequent ones. `k` of `n_experts` a token.
+double expected_hit_rate(const Routing& routing, int64_t n_experts, int64_t k, double resident);
 
 struct PlanWorkload {
   int64_t prompt_tokens = 256;  // decoding begins after them
-  Routing routing = Routing::kTypical;
+  Routing routing;
 };
 
 struct Prediction {
