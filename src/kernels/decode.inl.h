@@ -528,3 +528,32 @@ struct DecodeAffine {
     values(stream, out);
   }
 };
+
+template <Encoding kEncodingOf, class DecodeOf>
+struct DecoderFor {
+  static constexpr Encoding kEncoding = kEncodingOf;
+  using Decode = DecodeOf;
+};
+// each(DecoderFor<...>()) for every encoding of integers.
+template <class Each>
+constexpr void for_each_decoder(const Each& each) {
+  each(DecoderFor<Encoding::kQ4_0, DecodeQ4_0>());
+  each(DecoderFor<Encoding::kQ4_1, DecodeQ4_1>());
+  each(DecoderFor<Encoding::kQ5_0, DecodeQ5_0>());
+  each(DecoderFor<Encoding::kQ5_1, DecodeQ5_1>());
+  each(DecoderFor<Encoding::kQ8_0, DecodeQ8_0>());
+  each(DecoderFor<Encoding::kQ2_K, DecodeQ2_K>());
+  each(DecoderFor<Encoding::kQ3_K, DecodeQ3_K>());
+  each(DecoderFor<Encoding::kQ4_K, DecodeQ4_K>());
+  each(DecoderFor<Encoding::kQ5_K, DecodeQ5_K>());
+  each(DecoderFor<Encoding::kQ6_K, DecodeQ6_K>());
+  each(DecoderFor<Encoding::kIQ4_NL, DecodeIQ4_NL>());
+  each(DecoderFor<Encoding::kIQ4_XS, DecodeIQ4_XS>());
+  each(DecoderFor<Encoding::kMXFP4, DecodeMXFP4>());
+  each(DecoderFor<Encoding::kAffine2, DecodeAffine<2>>());
+  each(DecoderFor<Encoding::kAffine3, DecodeAffine<3>>());
+  each(DecoderFor<Encoding::kAffine4, DecodeAffine<4>>());
+  each(DecoderFor<Encoding::kAffine5, DecodeAffine<5>>());
+  each(DecoderFor<Encoding::kAffine6, DecodeAffine<6>>());
+  each(DecoderFor<Encoding::kAffine8, DecodeAffine<8>>());
+}

@@ -8,6 +8,22 @@
 namespace sluice {
 namespace {
 
+#if defined(__aarch64__)
+const KernelTable& neon_i8mm_table() {
+  static const KernelTable table = [] {
+    KernelTable t = neon_dotprod::kTable;
+    t.isa = "neon-i8mm";
+    for (size_t e = 0; e < kNumEncodings; ++e) {
+      const MatmulFn matmul = neon_i8mm::kProducts.matmul_int8[e];
+      if (matmul != nullptr) t.matmul[e][static_cast<size_t>(Activation::kInt8)] = matmul;
+    }
+    t.int8_rounds = neon_i8mm::int8_rounds;
+    return t;
+  }();
+  return table;
+}
+#endif
+
 // Best first.
 std::vector<const KernelTable*> available_tables() {
   std::vector<const KernelTable*> tables;
@@ -20,6 +36,7 @@ std::vector<const KernelTable*> available_tables() {
   if (cpu.avx2 && cpu.avx_vnni) tables.push_back(&avx2_vnni::kTable);
   if (cpu.avx2) tables.push_back(&avx2::kTable);
 #elif defined(__aarch64__)
+  if (cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm) tables.push_back(&neon_i8mm_table());
   if (cpu.neon && cpu.neon_dotprod) tables.push_back(&neon_dotprod::kTable);
   if (cpu.neon) tables.push_back(&neon::kTable);
 #endif

@@ -28,15 +28,26 @@ struct RowInputs {
 // compete for one place in the first-level cache, and half of each is not values.
 inline constexpr int64_t kPackedRows = 32;
 inline constexpr int64_t kPackedCols = 256;
+#if SLUICE_NEON_I8MM
+// Of each run eight columns of rows 2p and 2p + 1, then the next eight: see tuned/gemm_pairs.inl.h.
+inline constexpr bool kPacksPairs = true;
+#else
+inline constexpr bool kPacksPairs = false;
+#endif
 template <class Decode>
 struct alignas(64) PackedInputs {
   static constexpr int kRuns = 32 / Decode::kRun;
   static constexpr int64_t kBlocks = kPackedCols / 32;
-  static constexpr bool kHasZero = Decode::kZeroShift >= 0 && !(Decode::kIsWide && kWideIsSigned);
+  static constexpr bool kHasZero =  // products of pairs take it from the weights
+      Decode::kZeroShift >= 0 && !(Decode::kIsWide && kWideIsSigned) && !kPacksPairs;
   int8_t values[kBlocks * kRuns][kPackedRows][Decode::kRun];
   float scales[kBlocks][kPackedRows];
   float sums[Decode::kHasMin ? kBlocks * kRuns : 1][kPackedRows];
   int32_t neg_qs[kHasZero ? kBlocks * kRuns : 1][kPackedRows];
+
+  // The values of rows 2p and 2p + 1.
+  int8_t* pair(int64_t run, int64_t p) { return values[run][0] + p * 2 * Decode::kRun; }
+  const int8_t* pair(int64_t run, int64_t p) const { return values[run][0] + p * 2 * Decode::kRun; }
 
   // Rows from n on keep what they held.
   void pack(const ActivationBlock* const* input, int64_t n, int64_t n_blocks) {
@@ -46,7 +57,13 @@ struct alignas(64) PackedInputs {
       for (int64_t b = 0; b < n_blocks; ++b) {
         if (t + kAheadRows < n) prefetch(&input[t + kAheadRows][b]);
         SLUICE_UNROLL for (int run = 0; run < kRuns; ++run) {
-          __builtin_memcpy(values[b * kRuns + run][t], rows.q(t, b, run), Decode::kRun);
+          const int8_t* const q = rows.q(t, b, run);
+          if constexpr (kPacksPairs) {
+            int8_t* const to = pair(b * kRuns + run, t / 2) + t % 2 * 8;
+            SLUICE_UNROLL for (int i = 0; i < Decode::kRun; i += 8) __builtin_memcpy(to + 2 * i, q + i, 8);
+          } else {
+            __builtin_memcpy(values[b * kRuns + run][t], q, Decode::kRun);
+          }
           if constexpr (Decode::kHasMin) sums[b * kRuns + run][t] = rows.sum(t, b, run);
           if constexpr (kHasZero) neg_qs[b * kRuns + run][t] = rows.neg_q(t, b, run);
         }

@@ -57,10 +57,10 @@ class Ahead {
   uint64_t begin_[kPlanes], end_[kPlanes];  // bytes within a row
 };
 
-// A product has kGroups and kInputs, the groups of rows and the inputs that it multiplies at once; kChunk,
-// the columns decoded at a time for many inputs; kShortChunk, the same for few inputs, where decoding and
-// multiplying should overlap; kUnit, columns that one step decodes; and steps(), the pieces in which the rows
-// of the next panel are fetched.
+// A product has kGroups and kInputs, the groups of rows and the inputs that it multiplies at once;
+// kInputStep, of which it takes multiples where it can; kChunk, the columns decoded at a time for many
+// inputs; kShortChunk, the same for few inputs, where decoding and multiplying should overlap; kUnit, columns
+// that one step decodes; and steps(), the pieces in which the rows of the next panel are fetched.
 
 template <class Decode>
 inline constexpr int kPlanesOf = Decode::kHasScalePlanes ? 3 : 1;
@@ -102,6 +102,7 @@ inline void decode_panel(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kP
 template <class Decode>
 struct Int8Product {
   static constexpr int kGroups = kPanelGroups, kInputs = kTileInputs, kPlanes = kPlanesOf<Decode>;
+  static constexpr int kInputStep = 1;
   static constexpr int64_t kUnit = Decode::kUnit;
   static constexpr int64_t kChunk = 512;
   static constexpr int64_t kShortChunk = 512;
@@ -145,6 +146,7 @@ struct Int8Product {
 template <class Source, int kGroupsOf = kFloatGroups>
 struct F32Product {
   static constexpr int kGroups = kGroupsOf, kInputs = kFloatInputs, kPlanes = Source::kPlanes;
+  static constexpr int kInputStep = 1;
   static constexpr int64_t kUnit = Source::kUnit;
   static constexpr int64_t kChunk = kUnit > 128 ? kUnit : 128;
   static constexpr int64_t kShortChunk = kChunk;
@@ -264,6 +266,13 @@ struct FloatSource {
   }
 };
 
+// Of the first of n_tiles tiles for n inputs. Tiles are of nearly equal size: small ones cost most.
+template <int kStep>
+inline int64_t tile_size(int64_t n, int64_t n_tiles) {
+  const int64_t steps = (n + kStep - 1) / kStep, size = (steps + n_tiles - 1) / n_tiles * kStep;
+  return size < n ? size : n;
+}
+
 // n <= kN input rows.
 template <class Product, int kN>
 inline void dot_some(int64_t n, const typename Product::Panel& panel, int64_t col, int64_t n_cols,
@@ -322,8 +331,8 @@ inline void multiply_streams(const MatmulArgs& a, const Streams& streams, int64_
     }
     Product::decode(rows, col, n_cols, ahead, &panel);
     int64_t n_tiles = (n_inputs + Product::kInputs - 1) / Product::kInputs;
-    for (int64_t t = 0; t < n_inputs; --n_tiles) {  // of nearly equal size: small ones cost most
-      const int64_t n = (n_inputs - t + n_tiles - 1) / n_tiles;
+    for (int64_t t = 0; t < n_inputs; --n_tiles) {
+      const int64_t n = tile_size<Product::kInputStep>(n_inputs - t, n_tiles);
       dot_some<Product, Product::kInputs>(n, panel, col, n_cols, input + t, sum + t * kRows);
       t += n;
     }
@@ -365,7 +374,13 @@ void matmul_rows(const MatmulArgs& a) noexcept {
   }
 }
 
-// Panel x packed inputs by dot_int8(). Instruction sets with tiles have another: tuned/gemm_tiles.inl.h.
+// What matmul_packed() decodes at once.
+template <class Decode>
+struct PackedPanel {
+  alignas(64) typename Decode::Block block[kPackedCols / 32][kPanelGroups];
+};
+
+// Panel x packed inputs by dot_int8(). Instruction sets that multiply matrices have others: tuned/.
 template <class Decode, int kN>
 SLUICE_INLINE void dot_packed_some(int64_t n, const typename Decode::Block* panel, int64_t n_blocks,
                                    const PackedRows<Decode>& x, float* sum) {
@@ -375,14 +390,20 @@ SLUICE_INLINE void dot_packed_some(int64_t n, const typename Decode::Block* pane
 template <class Decode>
 struct PackedProduct {
   static constexpr int64_t kFewest = 17;  // inputs; for fewer, memory is the limit and matmul_rows() better
-  static void prepare(typename Decode::Block*, int64_t) {}
-  // `next` is what the next call will take.
-  static void dot(const typename Decode::Block* panel, int64_t n_blocks, const PackedInputs<Decode>& x,
+  using Panel = PackedPanel<Decode>;
+
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanesOf<Decode>>& ahead,
+                     Panel* panel) {
+    decode_panel<Decode>(rows, col, n_cols, ahead, panel->block);
+  }
+  // sum [n][kPanelGroups * kLanes] += panel x inputs. `next` is what the next call will take.
+  static void dot(const Panel& panel, int64_t n_blocks, const PackedInputs<Decode>& x,
                   const PackedInputs<Decode>& /*next*/, int64_t n, float* sum) {
-    int64_t n_tiles = (n + kTileInputs - 1) / kTileInputs;  // of nearly equal size: small ones cost most
+    int64_t n_tiles = (n + kTileInputs - 1) / kTileInputs;
     for (int64_t t = 0; t < n; --n_tiles) {
-      const int64_t n_tile = (n - t + n_tiles - 1) / n_tiles;
-      dot_packed_some<Decode, kTileInputs>(n_tile, panel, n_blocks, {x, t}, sum + t * kPanelGroups * kLanes);
+      const int64_t n_tile = tile_size<1>(n - t, n_tiles);
+      dot_packed_some<Decode, kTileInputs>(n_tile, &panel.block[0][0], n_blocks, {x, t},
+                                           sum + t * kPanelGroups * kLanes);
       t += n_tile;
     }
   }
@@ -393,10 +414,7 @@ struct PackedProduct {
 template <class Decode, class Product>
 inline void matmul_packed(const MatmulArgs& a) noexcept {
   constexpr int64_t kRows = kPanelGroups * kLanes, kPanels = kBlockRows / kRows;
-  struct alignas(64) Panel {
-    typename Decode::Block block[kPackedCols / 32][kPanelGroups];
-  };
-  Panel panel;
+  typename Product::Panel panel;
   PackedInputs<Decode> packed[kInputBlock / kPackedRows];
   alignas(64) float sum[kPanels][kInputBlock * kRows];  // [panel][input, row]
   const ChunkBytes<kPlanesOf<Decode>> bytes(a, kPackedCols);
@@ -425,15 +443,14 @@ inline void matmul_packed(const MatmulArgs& a) noexcept {
           Ahead<kPlanesOf<Decode>> ahead(a, is_last ? block : row + kRows, 1, kRows, bytes,
                                          static_cast<uint64_t>(col / kPackedCols + (is_last ? 1 : 0)),
                                          decode_steps<Decode>(n_cols));
-          decode_panel<Decode>(rows, col, n_cols, ahead, panel.block);
-          Product::prepare(&panel.block[0][0], n_cols / 32);
+          Product::decode(rows, col, n_cols, ahead, &panel);
           if (col == 0) {
             for (int64_t i = 0; i < n_inputs * kRows; ++i) sum[p][i] = 0;
           }
           for (int64_t t = 0; t < n_inputs; t += kPackedRows) {
             const int64_t n = n_inputs - t < kPackedRows ? n_inputs - t : kPackedRows;
             const PackedInputs<Decode>* const x = &packed[t / kPackedRows];
-            Product::dot(&panel.block[0][0], n_cols / 32, *x, x[t + kPackedRows < n_inputs ? 1 : 0], n,
+            Product::dot(panel, n_cols / 32, *x, x[t + kPackedRows < n_inputs ? 1 : 0], n,
                          sum[p] + t * kRows);
           }
         }

@@ -1,4 +1,5 @@
-// One test, run for every instruction set; those that the CPU lacks are skipped visibly.
+// One test, run for every instruction set; those that the CPU lacks are skipped visibly, and are failures
+// where the CPU is an emulated one, which has them all.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,7 +19,13 @@ class Isa : public testing::TestWithParam<std::string> {
     for (const std::string& isa : available_isas()) {
       if (isa == GetParam()) compute_.table = &kernel_table(isa);
     }
-    if (compute_.table == nullptr) GTEST_SKIP() << "this CPU has no " << GetParam();
+    if (compute_.table == nullptr) {
+#if SLUICE_EMULATED_CPU
+      FAIL() << "the emulated CPU has no " << GetParam();
+#else
+      GTEST_SKIP() << "this CPU has no " << GetParam();
+#endif
+    }
     compute_.pool = &pool_;
   }
   ThreadPool pool_{2};
@@ -37,7 +44,7 @@ inline std::vector<std::string> all_isas() {
 #if defined(__x86_64__)
   return {"generic", "avx2", "avx2-vnni", "avx512", "avx512-vbmi", "avx512-amx"};
 #elif defined(__aarch64__)
-  return {"generic", "neon", "neon-dotprod"};
+  return {"generic", "neon", "neon-dotprod", "neon-i8mm"};
 #else
   return {"generic"};
 #endif

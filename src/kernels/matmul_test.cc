@@ -1,5 +1,6 @@
 // Every encoding, input format and instruction set that this CPU has, against the scalar truth; and the order
 // rule, bit for bit.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -226,9 +227,12 @@ TEST_P(Matmul, Int8ProductsAreTheSameOnAllInstructionSets) {
   for (const Case& c : all_cases()) {
     if (encoding_info(c.encoding).activation != Activation::kInt8) continue;
     const TestWeight w = random_weight(c.encoding, c.params, 21, 256, random_);
-    const std::vector<float> x = random_floats(3 * 256, random_);
-    EXPECT_EQ(multiply(compute_, w.view, x.data(), 3, 256), multiply(baseline, w.view, x.data(), 3, 256))
-        << describe(c);
+    const std::vector<float> x = random_floats(21 * 256, random_);
+    const std::vector<float> expected = multiply(baseline, w.view, x.data(), 21, 256);
+    for (int64_t n : {3, 6, 21}) {  // each may have another way to the dots
+      const std::vector<float> out = multiply(compute_, w.view, x.data(), n, 256);
+      EXPECT_TRUE(std::equal(out.begin(), out.end(), expected.begin())) << describe(c) << " inputs " << n;
+    }
   }
 }
 
@@ -249,7 +253,7 @@ TEST_P(Matmul, NeitherBatchNorThreadsNorTheRowSplitChangeABit) {
             std::memcmp(part.data(), &whole[static_cast<size_t>(first * rows)], part.size() * sizeof(float)),
             0);
       };
-      for (int64_t batch : {1, 2, 3, 7, 8, 64, 512}) {
+      for (int64_t batch : {1, 2, 3, 4, 5, 7, 8, 17, 64, 512}) {
         SCOPED_TRACE(batch);
         for (int64_t first : {int64_t{0}, n - batch}) {
           expect_rows(multiply(compute_, w.view, &x[static_cast<size_t>(first * cols)], batch, cols), first);
@@ -376,6 +380,13 @@ TEST(KernelTable, AnUnknownNameIsRefusedWithTheNamesThereAre) {
     EXPECT_NE(std::string(error.what()).find("generic"), std::string::npos) << error.what();
   }
   EXPECT_STREQ(kernel_isa(kernel_table()), available_isas().front().c_str());
+}
+
+TEST(KernelTable, WhatThisCpuHasIsTested) {
+  const std::vector<std::string> tested = test::all_isas();
+  for (const std::string& isa : available_isas()) {
+    EXPECT_TRUE(std::find(tested.begin(), tested.end(), isa) != tested.end()) << isa;
+  }
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // What one instruction set offers: plain functions behind pointers. Each isa_<name>.cc compiles the shared
-// .inl.h files for itself and exports one constant table. Functions work on one thread and on rows that
-// dispatch.cc, matmul.cc, ops.cc and attention.cc cut to size.
+// .inl.h files for itself and exports one constant table, or what differs from another's (isa_neon_i8mm.cc).
+// Functions work on one thread and on rows that dispatch.cc, matmul.cc, ops.cc and attention.cc cut to size.
 #pragma once
 
 #include <cstddef>
@@ -126,6 +126,14 @@ extern const KernelTable kTable;
 namespace neon_dotprod {
 extern const KernelTable kTable;
 }
+namespace neon_i8mm {
+// What goes into neon_dotprod's table, which serves for all else.
+struct Products {
+  MatmulFn matmul_int8[kNumEncodings];  // null for float encodings
+};
+extern const Products kProducts;
+int64_t int8_rounds(int64_t n, int32_t* sums) noexcept;
+}  // namespace neon_i8mm
 #endif
 
 }  // namespace sluice

@@ -9,8 +9,6 @@ constexpr MatmulFn kInt8 = matmul_tiled<Decode>;
 template <class Decode>
 constexpr MatmulFn kInt8 = matmul_int8<Decode>;
 #endif
-template <class Decode>
-constexpr MatmulFn kFloat = matmul_f32<IntegerSource<Decode>>;
 
 constexpr KernelTable make_table() {
   KernelTable t = {};
@@ -24,25 +22,10 @@ constexpr KernelTable make_table() {
   set(Encoding::kF32, matmul_f32<FloatSource<WordF32>>, nullptr);
   set(Encoding::kF16, matmul_f32<FloatSource<WordF16>>, nullptr);
   set(Encoding::kBF16, matmul_f32<FloatSource<WordBF16>>, nullptr);
-  set(Encoding::kQ4_0, kFloat<DecodeQ4_0>, kInt8<DecodeQ4_0>);
-  set(Encoding::kQ4_1, kFloat<DecodeQ4_1>, kInt8<DecodeQ4_1>);
-  set(Encoding::kQ5_0, kFloat<DecodeQ5_0>, kInt8<DecodeQ5_0>);
-  set(Encoding::kQ5_1, kFloat<DecodeQ5_1>, kInt8<DecodeQ5_1>);
-  set(Encoding::kQ8_0, kFloat<DecodeQ8_0>, kInt8<DecodeQ8_0>);
-  set(Encoding::kQ2_K, kFloat<DecodeQ2_K>, kInt8<DecodeQ2_K>);
-  set(Encoding::kQ3_K, kFloat<DecodeQ3_K>, kInt8<DecodeQ3_K>);
-  set(Encoding::kQ4_K, kFloat<DecodeQ4_K>, kInt8<DecodeQ4_K>);
-  set(Encoding::kQ5_K, kFloat<DecodeQ5_K>, kInt8<DecodeQ5_K>);
-  set(Encoding::kQ6_K, kFloat<DecodeQ6_K>, kInt8<DecodeQ6_K>);
-  set(Encoding::kIQ4_NL, kFloat<DecodeIQ4_NL>, kInt8<DecodeIQ4_NL>);
-  set(Encoding::kIQ4_XS, kFloat<DecodeIQ4_XS>, kInt8<DecodeIQ4_XS>);
-  set(Encoding::kMXFP4, kFloat<DecodeMXFP4>, kInt8<DecodeMXFP4>);
-  set(Encoding::kAffine2, kFloat<DecodeAffine<2>>, kInt8<DecodeAffine<2>>);
-  set(Encoding::kAffine3, kFloat<DecodeAffine<3>>, kInt8<DecodeAffine<3>>);
-  set(Encoding::kAffine4, kFloat<DecodeAffine<4>>, kInt8<DecodeAffine<4>>);
-  set(Encoding::kAffine5, kFloat<DecodeAffine<5>>, kInt8<DecodeAffine<5>>);
-  set(Encoding::kAffine6, kFloat<DecodeAffine<6>>, kInt8<DecodeAffine<6>>);
-  set(Encoding::kAffine8, kFloat<DecodeAffine<8>>, kInt8<DecodeAffine<8>>);
+  for_each_decoder([&](auto decoder) {
+    using Decode = typename decltype(decoder)::Decode;
+    set(decoder.kEncoding, matmul_f32<IntegerSource<Decode>>, kInt8<Decode>);
+  });
   t.attention_segment[static_cast<size_t>(KvType::kF32)] = attention_segment<KvType::kF32>;
   t.attention_segment[static_cast<size_t>(KvType::kF16)] = attention_segment<KvType::kF16>;
   t.attention_segment[static_cast<size_t>(KvType::kBF16)] = attention_segment<KvType::kBF16>;

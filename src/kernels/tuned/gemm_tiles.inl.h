@@ -46,12 +46,17 @@ struct TiledProduct {
   static constexpr int64_t kFewest = 12;  // inputs; for fewer, memory is the limit and matmul_rows() better
   static constexpr int kRuns = 32 / Decode::kRun;
 
+  using Panel = PackedPanel<Decode>;
+
   // Weights as signed bytes, their zero point taken away.
-  static void prepare(Block* panel, int64_t n_blocks) {
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanesOf<Decode>>& ahead,
+                     Panel* panel) {
+    decode_panel<Decode>(rows, col, n_cols, ahead, panel->block);
     if constexpr (Decode::kZeroShift >= 0) {
       const I zero = i_set((1u << Decode::kZeroShift) * 0x01010101u);
-      for (int64_t i = 0; i < n_blocks * kPanelGroups; ++i) {
-        SLUICE_UNROLL for (int j = 0; j < 8; ++j) panel[i].q[j] = _mm512_sub_epi8(panel[i].q[j], zero);
+      Block* const block = &panel->block[0][0];
+      for (int64_t i = 0; i < n_cols / 32 * kPanelGroups; ++i) {
+        SLUICE_UNROLL for (int j = 0; j < 8; ++j) block[i].q[j] = _mm512_sub_epi8(block[i].q[j], zero);
       }
     }
   }
@@ -127,10 +132,11 @@ struct TiledProduct {
     if (two) _tile_stored(3, next_dots.dot[1][1], 64);
   }
 
-  // sum [n][kPanelGroups * kLanes] += panel (after prepare()) x inputs.
+  // sum [n][kPanelGroups * kLanes] += panel x inputs.
   // Brings `next`, the inputs of the next call, into the first-level cache: tiles wait for their rows.
-  static void dot(const Block* panel, int64_t n_blocks, const PackedInputs<Decode>& x,
+  static void dot(const Panel& decoded, int64_t n_blocks, const PackedInputs<Decode>& x,
                   const PackedInputs<Decode>& next, int64_t n, float* sum) {
+    const Block* const panel = &decoded.block[0][0];
     TileDots dots[2];
     const int64_t n_runs = n_blocks * kRuns;
     step<false>(panel, x, 0, dots[0], 0, dots[1], n, sum);
