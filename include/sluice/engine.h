@@ -65,6 +65,19 @@ struct PredictorStats {
   }
 };
 
+// What reads cost the arithmetic beside them, of passes with few rows, and how they were held back for it.
+struct PaceStats {
+  double max_slowdown = 0;        // EngineOptions::max_slowdown as it was understood; 0: nothing is measured
+  double measured_seconds = 0;    // of matrix products whose speed without reads is known
+  double lost = 0;                // share of these that reads of all kinds took
+  double slowdown = 0;            // of it, those that nobody waited for yet
+  uint64_t bytes_per_s = 0;       // the most that these may take now; 0: no limit
+  uint64_t windows = 0;           // of 0.25 s and more, that were judged
+  uint64_t limited_windows = 0;   // of them, under a limit
+  uint64_t io_bound_windows = 0;  // more time waited for reads than lost to them: nothing to limit
+  uint64_t failures = 0;          // limits that cost more than they gave back, and were lifted
+};
+
 struct EngineStats {
   // memory, bytes
   uint64_t budget_bytes = 0;                             // --ram as it was understood
@@ -74,6 +87,7 @@ struct EngineStats {
   // input/output since the model was loaded
   uint64_t bytes_read = 0, reads = 0;
   double stall_seconds = 0;  // the computation waited for weights
+  PaceStats pace;
   // expert cache; of parts where EngineOptions::expert_split cuts experts
   uint64_t hits = 0, misses = 0, evictions = 0, wasted_bytes = 0;
   std::string task;                           // EngineOptions::task

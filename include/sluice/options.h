@@ -27,6 +27,9 @@ struct EngineOptions {
   std::string io = "auto";   // "auto", "direct", "buffered"
   std::string ssd_limit;     // "2G/s": read no faster than this; empty: as fast as the drive can
   double ssd_max_temp = 75;  // degrees Celsius above which reads slow down, where the system shows them
+  // "5%": how much of its speed arithmetic may lose to reads that nobody waits for yet (ahead of dense
+  // weights, of predicted experts) before they are slowed down; empty: they never are.
+  std::string max_slowdown;
   std::vector<std::string> mirrors;  // directories with copies of the model's files, best on other drives
   // Which expert is given up; an unknown name is refused with all names.
   std::string cache_policy = "forward";

@@ -139,6 +139,11 @@ void add_model_flags(CLI::App& app, EngineOptions& options) {
                  "read no faster than this, for instance 2G/s, also while loading")
       ->type_name("RATE")
       ->group(memory);
+  app.add_option("--max-slowdown", options.max_slowdown,
+                 "slow reads that nobody waits for yet while the arithmetic beside them loses more of its "
+                 "speed than this, for instance 5%; by default they never are")
+      ->type_name("PERCENT")
+      ->group(memory);
   app.add_option("--ssd-max-temp", options.ssd_max_temp,
                  "read slower while the drive is warmer than this, where the system shows it")
       ->type_name("CELSIUS")

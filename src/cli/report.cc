@@ -29,6 +29,16 @@ nlohmann::ordered_json run_report(const Session& session, const EngineStats& sta
                       {"cache_bytes", stats.cache_bytes},
                       {"kv_bytes", stats.kv_bytes}};
   report["io"] = {{"bytes_read", stats.bytes_read}, {"reads", stats.reads}, {"stall_s", stats.stall_seconds}};
+  if (stats.pace.max_slowdown > 0)
+    report["io"]["pace"] = {{"max_slowdown", stats.pace.max_slowdown},
+                            {"measured_s", stats.pace.measured_seconds},
+                            {"lost", stats.pace.lost},
+                            {"slowdown", stats.pace.slowdown},
+                            {"limit_bytes_per_s", stats.pace.bytes_per_s},
+                            {"windows", stats.pace.windows},
+                            {"limited_windows", stats.pace.limited_windows},
+                            {"io_bound_windows", stats.pace.io_bound_windows},
+                            {"failures", stats.pace.failures}};
   report["cache"] = {{"hits", stats.hits}, {"misses", stats.misses}, {"hit_rate", stats.hit_rate()}};
   nlohmann::ordered_json predictors = nlohmann::ordered_json::array();
   for (const PredictorStats& p : stats.predictors)

@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <charconv>
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -73,6 +74,20 @@ uint64_t parse_rate(std::string text) {
     throw_error(ErrorKind::kInvalid, "--ssd-limit %s: at least 1M/s, the size of one read",
                 printable(text).c_str());
   return rate;
+}
+
+// "5%": 0.05; 0 for none.
+double parse_slowdown(const std::string& text) {
+  if (text.empty()) return 0;
+  double percent = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, percent);
+  const bool good =
+      parsed.ec == std::errc() && std::string_view(parsed.ptr, end) == "%" && percent >= 1 && percent <= 100;
+  if (!good)
+    throw_error(ErrorKind::kInvalid, "--max-slowdown %s: write a percentage from 1%% to 100%%, such as 5%%",
+                printable(text).c_str());
+  return percent / 100;
 }
 
 void check_options(const EngineOptions& options) {
@@ -167,6 +182,7 @@ Engine::Impl::Impl(const EngineOptions& engine_options) : options(engine_options
   model_options.store.timeline = timeline.get();
   model_options.store.governor = options.governor;
   model_options.store.max_read_bytes_per_s = parse_rate(options.ssd_limit);
+  model_options.store.max_slowdown = parse_slowdown(options.max_slowdown);
   model_options.store.max_drive_celsius = options.ssd_max_temp;
   model_options.store.mirrors = options.mirrors;
   model_options.store.split = options.cache_split;
@@ -481,6 +497,16 @@ EngineStats Engine::stats() const {
   stats.bytes_read = store.bytes_read;
   stats.reads = store.reads;
   stats.stall_seconds = static_cast<double>(store.stall_ns) * 1e-9;
+  const PaceReport& pace = store.pace;
+  stats.pace = {.max_slowdown = pace.tolerated,
+                .measured_seconds = static_cast<double>(pace.kernel_ns) * 1e-9,
+                .lost = pace.lost,
+                .slowdown = pace.slowdown,
+                .bytes_per_s = pace.limit,
+                .windows = pace.windows,
+                .limited_windows = pace.limited_windows,
+                .io_bound_windows = pace.io_bound_windows,
+                .failures = pace.failures};
   stats.hits = store.hits;
   stats.misses = store.misses;
   stats.evictions = store.evictions;

@@ -20,6 +20,7 @@ Decoder::Decoder(const BoundModel& model, const Compute& compute, WeightStore& s
       buffers_((budget.reserve(MemoryUse::kScratch, ActivationBuffers::bytes(model.spec, max_batch_tokens)),
                 model.spec),
                max_batch_tokens),
+      product_clock_(store),
       predictor_bytes_(Prefetcher::bytes(model.spec, prefetch) +
                        Speculation::bytes(model.spec, speculate_experts)),
       prefetcher_((budget.reserve(MemoryUse::kScratch, predictor_bytes_), model), compute, store, prefetch),
@@ -27,6 +28,7 @@ Decoder::Decoder(const BoundModel& model, const Compute& compute, WeightStore& s
       context_{.compute = compute,
                .store = &store,
                .profile = &profile_,
+               .products = &product_clock_,
                .prefetcher = &prefetcher_,
                .speculation = &speculation_} {
   if (speculation_.is_on()) prefetcher_.keep_guessing();
@@ -53,7 +55,7 @@ std::span<const float> Decoder::forward(std::span<const BatchItem> batch, const 
 
   const uint64_t start = monotonic_ns();
   LayerClock::Pass pass(layer_clock_);
-  context_.store->count_pass();
+  product_clock_.begin_pass(n);
   prefetcher_.begin_pass(n);
   embed(batch);   // residual [n, hidden]
   rotate(spans);  // cosines, sines [n, rotary_dim / 2]
@@ -80,6 +82,7 @@ std::span<const float> Decoder::forward(std::span<const BatchItem> batch, const 
   const std::span<const float> result = logits(batch, spans);  // [n_wanted, vocab]
   for (const BatchSpan& span : spans) span.sequence->advance(span.sequence->n_tokens() + span.n_tokens);
   prefetcher_.end_pass(static_cast<double>(monotonic_ns() - start) * 1e-9);
+  product_clock_.end_pass();
   pass.end();
   return result;
 }

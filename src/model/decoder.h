@@ -11,6 +11,7 @@
 #include "model/layer_clock.h"
 #include "model/model.h"
 #include "model/predictor/prefetcher.h"
+#include "model/product_clock.h"
 #include "model/rope_table.h"
 #include "model/speculation.h"
 #include "platform/memory_budget.h"
@@ -54,6 +55,7 @@ class Decoder {
   ActivationBuffers buffers_;
   Profile profile_;
   LayerClock* layer_clock_ = nullptr;
+  ProductClock product_clock_;
   const uint64_t predictor_bytes_;
   Prefetcher prefetcher_;
   Speculation speculation_;

@@ -10,9 +10,8 @@ constexpr double kBucketSeconds = 0.02;
 }  // namespace
 
 void RateLimit::set(uint64_t bytes_per_s) {
-  if (bytes_per_s == bytes_per_s_) return;
+  if (bytes_per_s_ == 0 || bytes_per_s == 0) tokens_ = 0;  // else what was overdrawn is still waited for
   bytes_per_s_ = bytes_per_s;
-  tokens_ = 0;
 }
 
 uint64_t RateLimit::wait_ns(uint64_t now_ns) {

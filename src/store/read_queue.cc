@@ -78,16 +78,23 @@ void ReadQueue::flush() {
 
 void ReadQueue::promote(Transfer& transfer) {
   flush();
-  const std::lock_guard lock(mutex_);
-  if (!transfer.is_queued) return;
-  for (Priority lower : {Priority::kAhead, Priority::kPrefetch}) {
-    auto& from = queue(lower);
-    const auto found = std::find(from.begin(), from.end(), &transfer);
-    if (found == from.end()) continue;
-    from.erase(found);
-    queue(Priority::kDemand).push_back(&transfer);
-    return;
+  bool must_wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!transfer.is_queued) return;
+    for (Priority lower : {Priority::kAhead, Priority::kPrefetch}) {
+      auto& from = queue(lower);
+      const auto found = std::find(from.begin(), from.end(), &transfer);
+      if (found == from.end()) continue;
+      from.erase(found);
+      queue(Priority::kDemand).push_back(&transfer);
+      must_wake = std::exchange(can_take_more_, false);
+      break;
+    }
   }
+  // It may have been held back, and no longer is.
+  work_came_.notify_one();
+  if (must_wake) reader_->wake();
 }
 
 void ReadQueue::cancel(Transfer& transfer) {
@@ -132,6 +139,15 @@ void ReadQueue::take_ended(std::vector<Transfer*>& ended, bool block) {
   }
 }
 
+void ReadQueue::limit_unawaited(uint64_t bytes_per_s) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (unawaited_limit_.bytes_per_s() == bytes_per_s) return;
+    unawaited_limit_.set(bytes_per_s);
+  }
+  work_came_.notify_one();
+}
+
 void ReadQueue::wait_ended() {
   std::unique_lock lock(mutex_);
   transfer_ended_.wait(lock, [this] { return !ended_.empty(); });
@@ -161,9 +177,10 @@ void ReadQueue::read_loop() {
         work_came_.wait(lock);
         continue;
       }
-      const uint64_t wait_ns = limit_.wait_ns(monotonic_ns());
-      if (wait_ns == 0) break;
-      work_came_.wait_for(lock, std::chrono::nanoseconds(wait_ns));
+      const bool has_demand = !queue(Priority::kDemand).empty();
+      const uint64_t ns = wait_ns(has_demand ? Priority::kDemand : Priority::kAhead);
+      if (ns == 0) break;
+      work_came_.wait_for(lock, std::chrono::nanoseconds(ns));
     }
     if (stop_) return;
     if (pace_.celsius) look_at_temperature(lock);
@@ -187,17 +204,22 @@ void ReadQueue::cut_pieces(std::vector<ReadRequest>& requests) {
   requests.clear();
   for (const uint32_t piece : retries_) requests.push_back(ask(piece));
   retries_.clear();
-  for (auto& waiting : queues_) {
-    while (!waiting.empty() && has_room() && may_read()) {
+  for (const Priority priority : {Priority::kDemand, Priority::kAhead, Priority::kPrefetch}) {
+    auto& waiting = queue(priority);
+    while (!waiting.empty() && has_room() && wait_ns(priority) == 0) {
       Transfer& transfer = *waiting.front();
       ReadRequest request;
       transfer.is_queued = cut_piece(transfer, request);
       if (timeline_ != nullptr) {
         static constexpr const char* kWhy[] = {"demanded", "read ahead", "prefetched"};
-        pieces_[request.tag].why = kWhy[&waiting - queues_.data()];
+        pieces_[request.tag].why = kWhy[static_cast<size_t>(priority)];
         pieces_[request.tag].asked_ns = monotonic_ns();
       }
       if (!transfer.is_queued) waiting.pop_front();
+      if (priority != Priority::kDemand) {
+        unawaited_limit_.take(request.bytes);
+        unawaited_bytes_.fetch_add(request.bytes, std::memory_order_relaxed);
+      }
       requests.push_back(request);
     }
   }
@@ -230,7 +252,13 @@ bool ReadQueue::cut_piece(Transfer& transfer, ReadRequest& request) {
   return transfer.next_segment < transfer.layout->segments.size();
 }
 
-bool ReadQueue::may_read() { return limit_.bytes_per_s() == 0 || limit_.wait_ns(monotonic_ns()) == 0; }
+// Until the next piece of that urgency may be asked for; 0: now.
+uint64_t ReadQueue::wait_ns(Priority priority) {
+  const bool is_demand = priority == Priority::kDemand;
+  if (limit_.bytes_per_s() == 0 && (is_demand || unawaited_limit_.bytes_per_s() == 0)) return 0;
+  const uint64_t now = monotonic_ns();
+  return is_demand ? limit_.wait_ns(now) : std::max(limit_.wait_ns(now), unawaited_limit_.wait_ns(now));
+}
 
 // The request for a piece from its copy.
 ReadRequest ReadQueue::ask(uint32_t index) {

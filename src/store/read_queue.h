@@ -1,7 +1,7 @@
 // The store's reading thread. It owns the AsyncReader, cuts transfers into pieces and keeps as many of them
 // in flight as the depth and the pace allow: demands first, then what is read ahead, then prefetches. Where
 // files have copies on other drives it spreads the pieces over them. It decides nothing else: where bytes go,
-// and what is given up for them, is settled before a transfer comes here.
+// what is given up for them, and how fast reads may go, is settled elsewhere.
 #pragma once
 
 #include <array>
@@ -68,6 +68,10 @@ class ReadQueue {
   // for one if any is kReading. `ended` is overwritten.
   void take_ended(std::vector<Transfer*>& ended, bool block);
 
+  // What nobody waits for yet (read ahead, prefetched) is asked for no faster than this from now on; 0: as
+  // fast as the pace allows. Demands are not held back, and do not use it up.
+  void limit_unawaited(uint64_t bytes_per_s);
+
   // Blocks until take_ended() has something. Precondition: some are kReading and were flushed.
   void wait_ended();
 
@@ -78,7 +82,9 @@ class ReadQueue {
   bool demand_is_waiting();                        // some demand has pieces that were not asked for yet
 
   uint64_t bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
+  uint64_t unawaited_bytes() const { return unawaited_bytes_.load(std::memory_order_relaxed); }  // of these
   uint64_t reads() const { return reads_.load(std::memory_order_relaxed); }
+  bool is_idle() const { return bytes_in_flight_.load(std::memory_order_acquire) == 0; }
   const char* reader_name() const { return reader_name_; }
   // "; 2 copies, 61 % and 39 % of the reads; drive at 41 °C, ..." or nothing, for reports.
   std::string describe() const;
@@ -107,7 +113,7 @@ class ReadQueue {
     std::atomic<int> error = 0;       // errno that took it out of use
   };
   void read_loop();
-  bool may_read();
+  uint64_t wait_ns(Priority priority);
   void look_at_temperature(std::unique_lock<std::mutex>& lock);
   size_t choose_copy(uint64_t bytes);
   ReadRequest ask(uint32_t piece);
@@ -136,17 +142,19 @@ class ReadQueue {
   // The reading thread's.
   std::vector<Piece> pieces_;          // [max_reads]
   std::vector<uint32_t> free_pieces_;  // indices of pieces_
-  uint64_t bytes_in_flight_ = 0;
+  std::atomic<uint64_t> bytes_in_flight_ = 0;
   std::deque<Copy> copies_;        // [n_copies]
   std::vector<uint32_t> retries_;  // pieces that failed on a copy, for the original
   const ReadPace pace_;
   RateLimit limit_;
+  RateLimit unawaited_limit_;  // set by the caller, with the lock
   ThermalRule thermal_;
   uint64_t last_look_ns_ = 0, read_at_last_look_ = 0;
 
   std::atomic<double> celsius_ = -1;         // at the last look; -1: unknown
   std::atomic<uint64_t> thermal_limit_ = 0;  // bytes per second
   std::atomic<uint64_t> bytes_read_ = 0;
+  std::atomic<uint64_t> unawaited_bytes_ = 0;
   std::atomic<uint64_t> reads_ = 0;
   std::atomic<bool> has_ended_ = false;  // ended_ is not empty: spares polls the lock
 

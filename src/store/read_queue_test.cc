@@ -12,6 +12,7 @@
 #include "base/align.h"
 #include "platform/clock.h"
 #include "sluice/error.h"
+#include "store/plan.h"
 #include "store/rate_limit.h"
 #include "store/weight_store.h"
 #include "tests/faulty_reader.h"
@@ -207,6 +208,119 @@ TEST_F(ReadQueueTest, SlowsDownForAWarmDrive) {
   celsius = 70;
   for (int i = 0; i < 40 && reads.describe().find("slowed") != std::string::npos; ++i) read_all();
   EXPECT_EQ(reads.describe().find("slowed"), std::string::npos) << reads.describe();
+}
+
+// --- what nobody waits for yet ---
+
+TEST_F(ReadQueueTest, HoldsBackWhatNobodyWaitsForAndNothingElse) {
+  const auto file = File::open(path_);
+  ReadQueue reads({{file}}, make_thread_reader(4), 4, 4 * kMiB);
+  constexpr uint64_t kBytes = 8 * kMiB;
+  Layout layout;
+  const Extent extent = {0, 0, kBytes};
+  lay_out({&extent, 1}, IoMode::kBuffered, layout);
+  std::vector<std::byte> rooms(3 * layout.room);
+  TransferPool pool;
+  const auto stage = [&](size_t room, Priority priority) {
+    Transfer& transfer = *pool.take(0, Transfer::Place::kPinned, &layout);
+    transfer.base = rooms.data() + room * layout.room;
+    reads.stage(transfer, priority);
+    reads.flush();
+    return &transfer;
+  };
+  std::vector<Transfer*> ended;
+  const uint64_t begin = monotonic_ns();
+  constexpr uint64_t kRate = 64 << 10;  // the second piece may be asked for after 8 s
+  reads.limit_unawaited(kRate);
+  Transfer* const ahead = stage(0, Priority::kAhead);
+  Transfer* const prefetched = stage(1, Priority::kPrefetch);
+  Transfer* const demanded = stage(2, Priority::kDemand);
+  reads.take_ended(ended, true);
+  EXPECT_EQ(ended, std::vector{demanded});
+  const double allowed = static_cast<double>(monotonic_ns() - begin) * 1e-9 * kRate + 2 * kMaxReadBytes;
+  EXPECT_LE(static_cast<double>(reads.unawaited_bytes()), allowed);
+  EXPECT_EQ(reads.bytes_read() - reads.unawaited_bytes(), kBytes);
+
+  reads.promote(*ahead);  // now somebody waits
+  reads.take_ended(ended, true);
+  EXPECT_EQ(ended, std::vector{ahead});
+  reads.limit_unawaited(0);  // at once for what is in line
+  reads.take_ended(ended, true);
+  EXPECT_EQ(ended, std::vector{prefetched});
+  EXPECT_LT(monotonic_ns() - begin, 8 * kSecond);
+  for (uint64_t i = 0; i < kBytes; i += 511) {
+    ASSERT_EQ(rooms[i], byte_at(i));
+    ASSERT_EQ(rooms[layout.room + i], byte_at(i));
+  }
+  EXPECT_TRUE(reads.is_idle());
+}
+
+TEST_F(ReadQueueTest, KeepsToTheLimitOfWhatNobodyWaitsFor) {
+  const auto file = File::open(path_);
+  ReadQueue reads({{file}}, make_thread_reader(4), 4, 4 * kMiB);
+  Layout layout;
+  const Extent all = {0, 0, kUnits * kMiB};
+  lay_out({&all, 1}, IoMode::kBuffered, layout);
+  std::vector<std::byte> room(layout.room);
+  TransferPool pool;
+  Transfer& transfer = *pool.take(0, Transfer::Place::kPinned, &layout);
+  transfer.base = room.data();
+  reads.limit_unawaited(96 * kMiB);
+  const uint64_t begin = monotonic_ns();
+  reads.stage(transfer, Priority::kAhead);
+  std::vector<Transfer*> ended;
+  reads.take_ended(ended, true);
+  EXPECT_GE(monotonic_ns() - begin, kSecond * (kUnits - 4) / 96);
+  EXPECT_EQ(reads.unawaited_bytes(), kUnits * kMiB);
+}
+
+// Passes whose products are said to be a quarter slower beside reads.
+TEST_F(ReadQueueTest, AStoreSlowsReadsAheadForTheArithmetic) {
+  StoreOptions o = options();
+  o.max_slowdown = 0.05;
+  WeightStore store({path_}, units_, o, budget_);
+  store.load();
+  EXPECT_TRUE(store.wants_measured_passes());
+  UnitId next = 0;
+  for (int i = 0; i < 40 && store.stats().pace.limit == 0; ++i) {
+    store.begin_pass(true);
+    for (int n = 0; n < 4; ++n, next = (next + 1) % kUnits) {
+      const UnitRange range = {next};
+      Lease lease = store.acquire({&range, 1});
+      lease.wait(0);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    store.end_measured_pass(80'000'000, 60'000'000);
+  }
+  const PaceReport pace = store.stats().pace;
+  EXPECT_GE(pace.limit, PaceController::kSlowest);
+  EXPECT_NEAR(pace.lost, 0.25, 1e-9);
+  EXPECT_NE(store.describe_io().find("beside reads arithmetic is 25.0 % slower, reads ahead at most"),
+            std::string::npos)
+      << store.describe_io();
+  pass(store);
+}
+
+TEST_F(ReadQueueTest, AStoreMeasuresNothingUnasked) {
+  WeightStore store({path_}, units_, options(), budget_);
+  store.load();
+  EXPECT_FALSE(store.wants_measured_passes());
+  store.begin_pass(false);
+  pass(store);
+  EXPECT_EQ(store.stats().pace.tolerated, 0);
+  EXPECT_EQ(store.stats().pace.kernel_ns, 0u);
+  EXPECT_EQ(store.describe_io().find("arithmetic"), std::string::npos);
+}
+
+TEST_F(ReadQueueTest, AnIdleStoreSaysThatNothingIsRead) {
+  StoreOptions o = options();
+  o.weight_bytes = UINT64_MAX;
+  WeightStore store({path_}, units_, o, budget_);
+  store.load();
+  const std::optional<uint64_t> before = store.reads_if_idle();
+  ASSERT_TRUE(before);
+  pass(store);  // all of it is in memory
+  EXPECT_EQ(store.reads_if_idle(), before);
 }
 
 // --- copies on other drives ---

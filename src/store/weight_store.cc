@@ -18,6 +18,7 @@
 #include "platform/drive_temperature.h"
 #include "platform/memory_info.h"
 #include "store/layout.h"
+#include "store/pacer.h"
 #include "store/plan.h"
 #include "store/read_queue.h"
 #include "store/setup.h"
@@ -148,6 +149,7 @@ struct WeightStore::Impl {
   SlotCache slots;
   StreamRing stream;
   RowRing rows;
+  Pacer pacer;
 
   std::vector<float> rates;  // of former runs, or empty
   uint64_t load_bytes_read = 0, load_reads = 0;
@@ -191,6 +193,7 @@ struct WeightStore::Impl {
         stream(streamed_units(units, setup.plan), layouts, stream_arena.data(), stream_arena.size(), pool,
                reads),
         rows(row_arena.data(), row_arena.size(), pool, reads),
+        pacer(options.max_slowdown, reads),
         states(units.size()),
         governor_options(options.governor_options),
         make_pressure(options.pressure_factory) {
@@ -826,13 +829,28 @@ StoreStats WeightStore::stats() const {
   stats.prefetched_bytes = store.slots.prefetched_bytes();
   stats.useful_prefetched_bytes = store.slots.useful_prefetched_bytes();
   stats.stall_ns = store.stall_ns;
+  stats.pace = store.pacer.report();
   return stats;
 }
 
-void WeightStore::count_pass() noexcept {
+void WeightStore::begin_pass(bool is_measured) noexcept {
   const std::lock_guard lock(impl_->books);
   ++impl_->pass;
+  impl_->pacer.begin_pass(is_measured, monotonic_ns(), impl_->stall_ns);
 }
+
+void WeightStore::end_measured_pass(uint64_t kernel_ns, uint64_t calm_ns) noexcept {
+  const std::lock_guard lock(impl_->books);
+  impl_->pacer.end_pass(monotonic_ns(), impl_->stall_ns, kernel_ns, calm_ns);
+}
+
+bool WeightStore::wants_measured_passes() const noexcept { return impl_->pacer.is_on(); }
+
+std::optional<uint64_t> WeightStore::reads_if_idle() const noexcept {
+  if (!impl_->reads.is_idle()) return std::nullopt;
+  return impl_->reads.reads();
+}
+
 uint64_t WeightStore::stall_ns() const noexcept { return impl_->stall_ns; }
 uint64_t WeightStore::bytes_read() const noexcept { return impl_->reads.bytes_read(); }
 bool WeightStore::reads_past_page_cache() const noexcept { return impl_->setup.mode == IoMode::kDirect; }
@@ -850,9 +868,14 @@ uint32_t WeightStore::look(std::vector<UnitState>& units) const {
 }
 
 std::string WeightStore::describe_io() const {
-  return format_string("%s, %s, depth %zu (%s)%s", impl_->reads.reader_name(),
+  std::string pace;
+  {
+    const std::lock_guard lock(impl_->books);
+    pace = impl_->pacer.describe();
+  }
+  return format_string("%s, %s, depth %zu (%s)%s%s", impl_->reads.reader_name(),
                        impl_->setup.mode == IoMode::kDirect ? "O_DIRECT" : "buffered", impl_->depth,
-                       impl_->setup.why.c_str(), impl_->reads.describe().c_str());
+                       impl_->setup.why.c_str(), impl_->reads.describe().c_str(), pace.c_str());
 }
 
 std::string WeightStore::describe_memory() const {

@@ -22,6 +22,7 @@
 #include "platform/timeline.h"
 #include "store/cache_policy.h"
 #include "store/governor.h"
+#include "store/pace_controller.h"
 
 namespace sluice {
 
@@ -88,11 +89,12 @@ struct StoreStats {
   uint64_t ring_bytes = 0;               // read-ahead buffers
   uint64_t streamed_bytes = 0;           // bytes of kStreamed units that are not pinned: read in every pass
   Governor::Stats governor;              // all 0 without one
+  PaceReport pace;                       // all 0 without StoreOptions::max_slowdown
 };
 
 // What became of one unit.
 struct UnitState {
-  uint32_t last_pass = 0;   // that asked for it, as count_pass() counts; 0: none yet
+  uint32_t last_pass = 0;   // that asked for it, as begin_pass() counts; 0: none yet
   uint32_t n_asked = 0;     // times
   uint32_t n_missed = 0;    // of a kCached unit: times that it had to be read
   bool was_missed = false;  // the last time
@@ -149,9 +151,12 @@ struct StoreOptions {
   std::vector<float> unit_rates;
   uint64_t max_read_bytes_per_s = 0;  // while loading too; 0: as fast as the drive can
   double max_drive_celsius = 75;      // above it reads slow down, where the system shows it
-  std::vector<std::string> mirrors;   // directories with copies of the files, best on other drives
-  size_t n_mirrored = SIZE_MAX;       // so many of the files, the first ones; there are no copies of others
-  Timeline* timeline = nullptr;       // what reads and waits are noted in; outlives the store
+  // Share of the arithmetic's speed that it may lose to reads that nobody waits for yet, before they are
+  // slowed down (pace_controller.h); 0: they never are.
+  double max_slowdown = 0;
+  std::vector<std::string> mirrors;  // directories with copies of the files, best on other drives
+  size_t n_mirrored = SIZE_MAX;      // so many of the files, the first ones; there are no copies of others
+  Timeline* timeline = nullptr;      // what reads and waits are noted in; outlives the store
   // Gives slots back while others need the memory. It changes what is read again, not what is computed.
   bool governor = false;
   // For tests: replaces make_reader(), the policy by name, and what the governor sees and how it decides.
@@ -214,8 +219,15 @@ class WeightStore {
   // Advice to the cache's policy on which kCached units will be asked for; replaces what was said before.
   void expect(std::span<const Expectation> expected) noexcept;
 
-  // The caller begins its next pass: a number for UnitState.
-  void count_pass() noexcept;
+  // The caller begins its next pass: a number for UnitState. `is_measured`: it will end with
+  // end_measured_pass(), and StoreOptions::max_slowdown applies to it.
+  void begin_pass(bool is_measured = false) noexcept;
+  // The arithmetic of this pass, as far as its speed without reads is known, took `kernel_ns`, and would have
+  // taken `calm_ns` without reads.
+  void end_measured_pass(uint64_t kernel_ns, uint64_t calm_ns) noexcept;
+  bool wants_measured_passes() const noexcept;
+  // The number of reads so far, if none is in flight: the same twice says that there was none in between.
+  std::optional<uint64_t> reads_if_idle() const noexcept;
   // Of stats(), for the caller's thread between two moments; bytes_read with those of load().
   uint64_t stall_ns() const noexcept;
   uint64_t bytes_read() const noexcept;

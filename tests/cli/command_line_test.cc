@@ -126,6 +126,30 @@ TEST(CommandLine, RunJsonHasEveryKeyThatScriptsRelyOn) {
   EXPECT_EQ(report["exact"], true);
 }
 
+// 100 %: measured, and never exceeded.
+TEST(CommandLine, RunTellsWhatReadsCostTheArithmetic) {
+  const auto run = [](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {
+        "run",       "demo", "Once upon a time", "--temp", "0",          "-n",    "400",
+        "--weights", "60%",  "--ignore-eos",     "--json", "--prefetch", "linear"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = sluice(arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+  };
+  const Json off = run({});
+  EXPECT_FALSE(off["io"].contains("pace"));
+  const Json on = run({"--max-slowdown", "100%"});
+  EXPECT_EQ(on["token_ids"], off["token_ids"]);
+  const Json& pace = on["io"]["pace"];
+  EXPECT_EQ(pace["max_slowdown"], 1.0);
+  EXPECT_GT(double(pace["measured_s"]), 0);
+  EXPECT_EQ(pace["limited_windows"], 0);
+  EXPECT_GE(double(pace["lost"]), double(pace["slowdown"]));
+  for (const char* wrong : {"5", "0%", "101%", "x"})
+    expect_refused({"run", "demo", "x", "--max-slowdown", wrong}, 1, "--max-slowdown");
+}
+
 TEST(CommandLine, ATimelineShowsComputingWaitingAndReading) {
   SLUICE_REQUIRE_SHARED();
   const Scratch scratch;

@@ -200,7 +200,7 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
     {
       ProfileScope scope(*context.profile, Operator::kGateUp);
       scope.add_bytes(bytes);
-      matmul(compute, tasks);
+      multiply(context, Operator::kGateUp, tasks);
     }
     {
       const ProfileScope scope(*context.profile, Operator::kActivation);
@@ -223,7 +223,7 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
                          hidden});
       }
     }
-    matmul(compute, tasks);
+    multiply(context, Operator::kDown, tasks);
     for (const size_t expert : complete)
       for (size_t part = 0; part < n_parts; ++part) lease.release(expert * n_parts + part);
     prefetcher.go_on();

@@ -22,6 +22,16 @@ uint64_t matrix_bytes(const Matrix& matrix) {
 uint64_t weight_bytes(const WeightRef& ref) { return matrix_bytes(ref); }
 uint64_t weight_bytes(const WeightView& view) { return matrix_bytes(view); }
 
+void multiply(ExecContext& context, Operator op, std::span<const MatmulTask> tasks) {
+  ProductClock& clock = *context.products;
+  if (!clock.is_running() || tasks.empty()) return matmul(context.compute, tasks);
+  uint64_t bytes = 0;
+  for (const MatmulTask& task : tasks) bytes += weight_bytes(task.weight);
+  clock.begin_product();
+  matmul(context.compute, tasks);
+  clock.end_product(op, bytes);
+}
+
 void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops,
             std::span<const MatmulTask> beside) {
   ProfileScope scope(*context.profile, op);
@@ -55,7 +65,7 @@ void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops,
     for (const size_t index : context.arrived) context.tasks.push_back(task_of(index));
     context.tasks.insert(context.tasks.end(), beside.begin(), beside.end());
     beside = {};
-    matmul(context.compute, context.tasks);
+    multiply(context, op, context.tasks);
     for (const size_t index : context.arrived) lease.release(index);
   }
 

@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "model/bound_model.h"
 #include "model/lossy.h"
+#include "model/product_clock.h"
 #include "model/profile.h"
 #include "model/stand_in.h"
 #include "store/weight_store.h"
@@ -24,6 +25,7 @@ struct ExecContext {
   Compute compute;
   WeightStore* store = nullptr;
   Profile* profile = nullptr;
+  ProductClock* products = nullptr;
   Prefetcher* prefetcher = nullptr;
   Speculation* speculation = nullptr;
   LossyRouting lossy;
@@ -49,6 +51,9 @@ struct LinearOp {
 // `op`. `beside`: more products, of weights that the caller has leased, in the first of the regions.
 void linear(ExecContext& context, Operator op, std::span<const LinearOp> ops,
             std::span<const MatmulTask> beside = {});
+
+// The products of what a caller has leased, in one parallel region, on the clock as `op`'s.
+void multiply(ExecContext& context, Operator op, std::span<const MatmulTask> tasks);
 
 // Bytes of a weight, or of a part of one, that a product reads.
 uint64_t weight_bytes(const WeightRef& ref);
