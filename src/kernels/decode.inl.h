@@ -9,6 +9,8 @@
 //   kIsWide          bytes use the whole range (else 0 to 127); its zero point is 128
 //   kUnit            columns that unit() decodes at once
 //   unit(rows, col, out)   out: kUnit / 32 blocks, kPanelGroups apart (the groups of a panel alternate)
+//   kHasEight        (if there is such a member) eight(rows, col, take) decodes the eight blocks from col on
+//                    as take(index, block), with fewer reads than eight times unit()
 //   kHasScalePlanes  scales are in planes of their own; unit() leaves them to
 //   scales(rows, col, n_cols, out), and bulk(rows, col, out) does the units of kBulk columns together
 //
@@ -45,6 +47,8 @@ SLUICE_INLINE Rows rows_at(const MatmulArgs& w, int64_t first, int64_t apart, in
   return rows;
 }
 
+// The upper half of `a` below the lower half of `b`, word by word.
+SLUICE_INLINE I join_halves(I a, I b) { return i_or(i_shr<16>(a), i_shl<16>(b)); }
 SLUICE_INLINE I low_nibbles(I v) { return i_and(v, i_set(0x0f0f0f0f)); }
 SLUICE_INLINE I high_nibbles(I v) { return i_and(i_shr<4>(v), i_set(0x0f0f0f0f)); }
 // Bits kShift and kShift + 1 of each byte.
@@ -106,11 +110,54 @@ SLUICE_INLINE void add_fifth_bits(I high, I* q) {
   if constexpr (j < 7) add_fifth_bits<j + 1>(high, q);
 }
 
+// Eight neighbouring blocks of an f16 scale and 16 bytes of nibbles, from nine reads of 16 bytes instead of
+// sixteen: take(b, block) for each of them in order.
+template <class Block, class Take>
+SLUICE_INLINE void eight_nibble_blocks(const LaneRows& row, int64_t at, const Take& take) {
+  I w[36];
+  const auto give = [&](int b, F scale, const I* v) SLUICE_LAMBDA_INLINE {
+    Block block;
+    block.scale[0] = scale;
+    SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+      block.q[j] = low_nibbles(v[j]);
+      block.q[4 + j] = high_nibbles(v[j]);
+    }
+    take(b, block);
+  };
+  const auto even = [&](int b) SLUICE_LAMBDA_INLINE {
+    const I* const head = w + 18 * b / 4;
+    I v[4];
+    SLUICE_UNROLL for (int j = 0; j < 4; ++j) v[j] = join_halves(head[j], head[j + 1]);
+    give(b, f16_low(head[0]), v);
+  };
+  const auto odd = [&](int b) SLUICE_LAMBDA_INLINE {  // begins in the upper half of a word
+    const I* const head = w + (18 * b - 2) / 4;
+    give(b, f16_high(head[0]), head + 1);
+  };
+  load_rows<32>(row, at, w);
+  even(0);
+  load_rows<32>(row, at + 32, w + 8);
+  odd(1);
+  even(2);
+  load_rows<32>(row, at + 64, w + 16);
+  odd(3);
+  even(4);
+  load_rows<32>(row, at + 96, w + 24);
+  odd(5);
+  even(6);
+  load_rows<16>(row, at + 128, w + 32);
+  odd(7);
+}
+
 struct DecodeQ4_0 {
   using Block = PanelBlock<32, false>;
   static constexpr int kRun = 32, kZeroShift = 3, kUnit = 32;
-  static constexpr bool kHasScalePlanes = false;
+  static constexpr bool kHasScalePlanes = false, kHasEight = true;
   static constexpr bool kHasMin = false, kIsWide = false;
+  template <class Take>
+  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
+    eight_nibble_blocks<Block>(rows.plane[0], col / 32 * 18, take);
+  }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 18;
     out->scale[0] = f16_low(first_word(rows.plane[0], at));
@@ -183,8 +230,15 @@ SLUICE_INLINE void lookup_wide(const int8_t* levels, I* q) {
 struct DecodeIQ4_NL {
   using Block = PanelBlock<32, false>;
   static constexpr int kRun = 32, kZeroShift = 7, kUnit = 32;
-  static constexpr bool kHasScalePlanes = false;
+  static constexpr bool kHasScalePlanes = false, kHasEight = true;
   static constexpr bool kHasMin = false, kIsWide = true;
+  template <class Take>
+  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
+    eight_nibble_blocks<Block>(rows.plane[0], col / 32 * 18, [&](int b, Block& block) SLUICE_LAMBDA_INLINE {
+      lookup_wide(kIQ4Levels, block.q);
+      take(b, block);
+    });
+  }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 18;
     out->scale[0] = f16_low(first_word(rows.plane[0], at));

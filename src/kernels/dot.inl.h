@@ -85,61 +85,44 @@ struct PackedRows {
   float sum(int t, int64_t b, int run) const { return inputs.sums[b * kRuns + run][first + t]; }
 };
 
-// total += kPanelGroups blocks of weights x block b of the inputs.
-template <class Decode, int kInputs, class Inputs>
+// total += kGroups blocks of weights x block b of the inputs.
+template <class Decode, int kInputs, int kGroups, class Inputs>
 SLUICE_INLINE void add_block(const typename Decode::Block* block, int64_t b, const Inputs& x,
-                             F (*total)[kPanelGroups]) {
+                             F (*total)[kGroups]) {
   constexpr int kRuns = 32 / Decode::kRun, kWords = Decode::kRun / 4;
   constexpr bool kHasZero = Decode::kZeroShift >= 0 && !(Decode::kIsWide && kWideIsSigned);
   SLUICE_UNROLL for (int run = 0; run < kRuns; ++run) {
-    I dot[kInputs][kPanelGroups];
+    I dot[kInputs][kGroups];
     SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
       I start = i_set(0);
       if constexpr (kHasZero) {
         start = i_shl<Decode::kZeroShift>(i_set(static_cast<uint32_t>(x.neg_q(t, b, run))));
       }
-      SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) dot[t][g] = start;
+      SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) dot[t][g] = start;
     }
     SLUICE_UNROLL for (int j = 0; j < kWords; ++j) {
-      I w[kPanelGroups];
-      SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) w[g] = block[g].q[run * kWords + j];
+      I w[kGroups];
+      SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) w[g] = block[g].q[run * kWords + j];
       SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
         uint32_t four;
         __builtin_memcpy(&four, x.q(t, b, run) + 4 * j, 4);
         const I input = i_set(four);
-        SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
+        SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
           dot[t][g] = Decode::kIsWide ? dot_wide(dot[t][g], w[g], input) : dot_narrow(dot[t][g], w[g], input);
         }
       }
     }
     SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
       const F scale = f_set(x.scale(t, b));
-      SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
+      SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
         total[t][g] = f_fma(i_to_f(dot[t][g]), f_mul(block[g].scale[run], scale), total[t][g]);
       }
       if constexpr (Decode::kHasMin) {
         const F x_sum = f_set(x.sum(t, b, run));
-        SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
+        SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
           total[t][g] = f_fma(block[g].min[run], x_sum, total[t][g]);
         }
       }
-    }
-  }
-}
-
-// sum [kInputs][kPanelGroups * kLanes] += what `add(total)` adds.
-template <int kInputs, class Add>
-SLUICE_INLINE void add_to_sums(float* sum, const Add& add) {
-  F total[kInputs][kPanelGroups];
-  SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
-    SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
-      total[t][g] = f_load(sum + (t * kPanelGroups + g) * kLanes);
-    }
-  }
-  add(total);
-  SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
-    SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
-      f_store(sum + (t * kPanelGroups + g) * kLanes, total[t][g]);
     }
   }
 }
@@ -148,11 +131,20 @@ SLUICE_INLINE void add_to_sums(float* sum, const Add& add) {
 template <class Decode, int kInputs, class Inputs>
 SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_blocks, const Inputs& x,
                             float* sum) {
-  add_to_sums<kInputs>(sum, [&](F(*total)[kPanelGroups]) SLUICE_LAMBDA_INLINE {
-    for (int64_t b = 0; b < n_blocks; ++b) {
-      add_block<Decode, kInputs>(panel + b * kPanelGroups, b, x, total);
+  F total[kInputs][kPanelGroups];
+  SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
+    SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
+      total[t][g] = f_load(sum + (t * kPanelGroups + g) * kLanes);
     }
-  });
+  }
+  for (int64_t b = 0; b < n_blocks; ++b) {
+    add_block<Decode, kInputs, kPanelGroups>(panel + b * kPanelGroups, b, x, total);
+  }
+  SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
+    SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
+      f_store(sum + (t * kPanelGroups + g) * kLanes, total[t][g]);
+    }
+  }
 }
 
 // The same for a panel of floats [n_cols][kGroups * kLanes].

@@ -123,21 +123,63 @@ struct Int8Product {
     dot_int8<Decode, kN>(&panel.block[0][0], n_cols / 32, RowInputs<Decode>{x}, sum);
   }
 
-  // decode() and dot<1>() in one, for units that fit registers.
-  static constexpr bool kIsFused = Decode::kUnit == 32 && !Decode::kHasScalePlanes;
-  static void multiply_one(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead,
-                           const std::byte* input, float* sum) {
-    const ActivationBlock* const x = reinterpret_cast<const ActivationBlock*>(input) + col / 32;
-    add_to_sums<1>(sum, [&](F(*total)[kPanelGroups]) SLUICE_LAMBDA_INLINE {
-      for (int64_t b = 0; b < n_cols / 32; ++b) {
-        typename Decode::Block block[kPanelGroups];
-        SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
-          Decode::unit(rows[g], col + 32 * b, &block[g]);
-          ahead.fetch();
+  static constexpr bool kIsFused = false;
+};
+
+// The same for one input: blocks are multiplied as they are decoded. It takes fewer rows at once, for the
+// fewer the streams, the better the memory's prefetcher follows them.
+template <class Decode>
+struct Int8One {
+  using Block = typename Decode::Block;
+  static constexpr int kGroups = kLanes < 16 ? 16 / kLanes : 1, kInputs = 1, kPlanes = kPlanesOf<Decode>;
+  static constexpr int kInputStep = 1;
+  static constexpr int64_t kUnit = Decode::kUnit, kChunk = 512, kShortChunk = 512;
+  static constexpr bool kIsFused = true;
+  struct Panel {};
+  static int64_t steps(int64_t cols) { return cols / 32 * kGroups; }
+
+  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead,
+                       const std::byte* input, float* sum) {
+    const ActivationBlock* const row = reinterpret_cast<const ActivationBlock*>(input) + col / 32;
+    const RowInputs<Decode> x{&row};
+    for (int g = 0; g < kGroups; ++g, sum += kLanes) {
+      F total[1][1] = {{f_load(sum)}};
+      const auto add = [&](int64_t b, const Block& block) SLUICE_LAMBDA_INLINE {
+        add_block<Decode, 1, 1>(&block, b, x, total);
+        ahead.fetch();
+      };
+      int64_t c = 0;
+      if constexpr (Decode::kHasScalePlanes) {
+        Block block[kChunk / 32 * kPanelGroups];
+        Decode::scales(rows[g], col, n_cols, block);
+        const auto add_from = [&](int64_t n) SLUICE_LAMBDA_INLINE {
+          for (int64_t end = c + n; c < end; c += 32) add(c / 32, block[c / 32 * kPanelGroups]);
+        };
+        if constexpr (Decode::kBulk > kUnit) {
+          while (c + Decode::kBulk <= n_cols) {
+            Decode::bulk(rows[g], col + c, &block[c / 32 * kPanelGroups]);
+            add_from(Decode::kBulk);
+          }
         }
-        add_block<Decode, 1>(block, b, RowInputs<Decode>{&x}, total);
+        while (c < n_cols) {
+          Decode::unit(rows[g], col + c, &block[c / 32 * kPanelGroups]);
+          add_from(kUnit);
+        }
+      } else {
+        if constexpr (requires { Decode::kHasEight; }) {
+          for (; c + 256 <= n_cols; c += 256) {
+            Decode::eight(rows[g], col + c,
+                          [&](int i, const Block& block) SLUICE_LAMBDA_INLINE { add(c / 32 + i, block); });
+          }
+        }
+        for (; c < n_cols; c += kUnit) {
+          Block block[kUnit / 32 * kPanelGroups];
+          Decode::unit(rows[g], col + c, block);
+          for (int64_t i = 0; i < kUnit / 32; ++i) add(c / 32 + i, block[i * kPanelGroups]);
+        }
       }
-    });
+      f_store(sum, total[0][0]);
+    }
   }
 };
 
@@ -324,17 +366,15 @@ inline void multiply_streams(const MatmulArgs& a, const Streams& streams, int64_
     index = is_last ? 0 : index + 1;
     Ahead<Product::kPlanes> ahead(a, next, apart, kRows, bytes, index, Product::steps(n_cols));
     if constexpr (Product::kIsFused) {
-      if (n_inputs == 1) {
-        Product::multiply_one(rows, col, n_cols, ahead, input[0], sum);
-        continue;
+      Product::multiply(rows, col, n_cols, ahead, input[0], sum);
+    } else {
+      Product::decode(rows, col, n_cols, ahead, &panel);
+      int64_t n_tiles = (n_inputs + Product::kInputs - 1) / Product::kInputs;
+      for (int64_t t = 0; t < n_inputs; --n_tiles) {
+        const int64_t n = tile_size<Product::kInputStep>(n_inputs - t, n_tiles);
+        dot_some<Product, Product::kInputs>(n, panel, col, n_cols, input + t, sum + t * kRows);
+        t += n;
       }
-    }
-    Product::decode(rows, col, n_cols, ahead, &panel);
-    int64_t n_tiles = (n_inputs + Product::kInputs - 1) / Product::kInputs;
-    for (int64_t t = 0; t < n_inputs; --n_tiles) {
-      const int64_t n = tile_size<Product::kInputStep>(n_inputs - t, n_tiles);
-      dot_some<Product, Product::kInputs>(n, panel, col, n_cols, input + t, sum + t * kRows);
-      t += n;
     }
   }
   for (int64_t t = 0; t < n_inputs; ++t, sum += kRows) {
@@ -465,9 +505,16 @@ inline void matmul_packed(const MatmulArgs& a) noexcept {
   }
 }
 
+// Few int8 inputs.
+template <class Decode>
+inline void matmul_few(const MatmulArgs& a) noexcept {
+  if (a.n_inputs == 1) return matmul_rows<Int8One<Decode>>(a);
+  matmul_rows<Int8Product<Decode>>(a);
+}
+
 template <class Decode>
 void matmul_int8(const MatmulArgs& a) noexcept {
-  if (a.n_inputs < PackedProduct<Decode>::kFewest) return matmul_rows<Int8Product<Decode>>(a);
+  if (a.n_inputs < PackedProduct<Decode>::kFewest) return matmul_few<Decode>(a);
   matmul_packed<Decode, PackedProduct<Decode>>(a);
 }
 

@@ -155,7 +155,7 @@ struct TiledProduct {
 
 template <class Decode>
 void matmul_tiled(const MatmulArgs& a) noexcept {
-  if (a.n_inputs < TiledProduct<Decode>::kFewest) return matmul_rows<Int8Product<Decode>>(a);
+  if (a.n_inputs < TiledProduct<Decode>::kFewest) return matmul_few<Decode>(a);
   const TileScope<Decode::kRun> scope;
   matmul_packed<Decode, TiledProduct<Decode>>(a);
 }
