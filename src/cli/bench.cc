@@ -1,5 +1,4 @@
 // sluice bench: measured speed beside measured peaks of the machine, and beside another engine.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,6 +7,7 @@
 
 #include "base/align.h"
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/bench_limit.h"
 #include "cli/bench_measure.h"
 #include "cli/bench_peer.h"
@@ -273,37 +273,28 @@ int bench(const BenchOptions& options) {
 
 }  // namespace
 
-Action define_bench(CLI::App& app) {
+Action define_bench(Arguments& args) {
   auto options = std::make_shared<BenchOptions>();
-  add_model_flags(app, options->engine);
-  const auto count = [] { return CLI::Range(int64_t{1}, int64_t{1} << 20).description(""); };
-  app.add_option("-p,--prompt", options->n_prompt, "tokens to read at once; by default 256")
-      ->type_name("N")
-      ->check(count());
-  app.add_option("-n,--max-tokens", options->n_decode, "tokens to make one by one; by default 64")
-      ->type_name("N")
-      ->check(count());
-  app.add_option("--contexts", options->contexts,
-                 "depths to measure at; by default 0 for the prompt, and its end for new tokens")
-      ->type_name("N,N")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24).description(""));
-  app.add_option("--batch", options->batches, "make tokens for B sequences at once; 1 is always measured")
-      ->type_name("B,B")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::Range(1, 4096).description(""));
-  app.add_option("--peer", options->peer, "a command that prints llama-bench's JSON, run in turns with ours")
-      ->type_name("COMMAND");
-  app.add_option("-r,--repeat", options->repeats, "rounds, after one that only warms up")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1000).description(""))
-      ->capture_default_str();
-  app.add_flag("--profile", options->profile, "where the time of each test went, by operator");
-  add_timeline_flag(app, options->timeline_file);
-  app.add_flag("--json", options->json, "print one JSON object");
-  app.footer(R"(
+  add_model_flags(args, options->engine);
+  args.option("-p,--prompt N", options->n_prompt, "tokens to read at once; by default 256").range(1, 1 << 20);
+  args.option("-n,--max-tokens N", options->n_decode, "tokens to make one by one; by default 64")
+      .range(1, 1 << 20);
+  args.option("--contexts N,N", options->contexts,
+              "depths to measure at; by default 0 for the prompt, and its end for new tokens")
+      .separated()
+      .range(0, 1 << 24);
+  args.option("--batch B,B", options->batches, "make tokens for B sequences at once; 1 is always measured")
+      .separated()
+      .range(1, 4096);
+  args.option("--peer COMMAND", options->peer,
+              "a command that prints llama-bench's JSON, run in turns with ours");
+  args.option("-r,--repeat N", options->repeats, "rounds, after one that only warms up")
+      .range(1, 1000)
+      .show_default();
+  args.flag("--profile", options->profile, "where the time of each test went, by operator");
+  add_timeline_flag(args, options->timeline_file);
+  args.flag("--json", options->json, "print one JSON object");
+  args.footer(R"(
 examples:
   sluice bench model.gguf
   sluice bench model.gguf --ram 2G -n 32 --json

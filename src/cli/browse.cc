@@ -1,7 +1,6 @@
 // sluice browse: the catalogue against this machine, and from an entry to a running model.
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -13,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/model_flags.h"
@@ -252,19 +252,17 @@ int browse(const BrowseOptions& options) {
 
 }  // namespace
 
-Action define_browse(CLI::App& app) {
+Action define_browse(Arguments& args) {
   auto options = std::make_shared<BrowseOptions>();
-  app.add_option("--ram", options->ram, "the budget to judge by: 6G, 50%, auto")
-      ->type_name("SIZE")
-      ->check([](const std::string& text) { return check_size(text, "auto", "--ram"); })
-      ->capture_default_str();
-  app.add_option("--sort", options->sort, "by: catalogue, name, size, speed")
-      ->type_name("KEY")
-      ->check(CLI::IsMember({"catalogue", "name", "size", "speed"}).description(""))
-      ->capture_default_str();
-  app.add_flag("--all", options->all, "also what is too large or not supported yet");
-  app.add_flag("--json", options->json, "print a JSON array");
-  app.footer(R"(
+  args.option("--ram SIZE", options->ram, "the budget to judge by: 6G, 50%, auto")
+      .size("auto")
+      .show_default();
+  args.option("--sort KEY", options->sort, "by: catalogue, name, size, speed")
+      .one_of({"catalogue", "name", "size", "speed"})
+      .show_default();
+  args.flag("--all", options->all, "also what is too large or not supported yet");
+  args.flag("--json", options->json, "print a JSON array");
+  args.footer(R"(
 examples:
   sluice browse
   sluice browse --ram 8G --sort speed

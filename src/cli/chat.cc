@@ -1,5 +1,4 @@
 // sluice chat: a conversation. What was said stays in the session, so that only new text is read.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
@@ -12,6 +11,7 @@
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -456,20 +456,20 @@ int chat(const ChatOptions& options) {
 
 }  // namespace
 
-Action define_chat(CLI::App& app) {
+Action define_chat(Arguments& args) {
   auto options = std::make_shared<ChatOptions>();
-  add_model_flags(app, options->engine);
-  add_task_flag(app, options->engine);
-  app.add_option("PROMPT", options->first, "a first message");
-  app.add_option("--system", options->system, "a system message for the chat template")->type_name("TEXT");
-  app.add_flag(
+  add_model_flags(args, options->engine);
+  add_task_flag(args, options->engine);
+  args.positional("PROMPT", options->first, "a first message");
+  args.option("--system TEXT", options->system, "a system message for the chat template");
+  args.flag(
       "--stats", options->stats,
       "the line of statistics after every answer, also where it is not a terminal; on a terminal one is "
       "live while an answer comes, in any case");
-  app.add_flag("--monitor", options->monitor,
-               "while an answer comes, watch it at work, full screen: experts in memory, hits, reads, waits");
-  add_sampling_flags(app, options->sampling);
-  app.footer(kExamples);
+  args.flag("--monitor", options->monitor,
+            "while an answer comes, watch it at work, full screen: experts in memory, hits, reads, waits");
+  add_sampling_flags(args, options->sampling);
+  args.footer(kExamples);
   return [options] { return chat(*options); };
 }
 

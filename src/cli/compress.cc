@@ -1,7 +1,6 @@
 // sluice compress: a checkpoint into a smaller one.
 #include "compress/compress.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -9,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -100,36 +100,31 @@ int run_compress(CompressFlags flags) {
 
 }  // namespace
 
-Action define_compress(CLI::App& app) {
+Action define_compress(Arguments& args) {
   auto flags = std::make_shared<CompressFlags>();
   CompressOptions& options = flags->options;
-  app.add_option("model", options.model, "a directory, a GGUF file or a name in the Hugging Face cache")
-      ->type_name("MODEL")
-      ->required();
-  app.add_option("--to", flags->to,
-                 "affine2, 3, 4, 5, 6 or 8 (MLX); q4_0, q8_0 (GGUF); bf16, f16, f32 (both)")
-      ->type_name("ENCODING")
-      ->required();
-  app.add_option("-o,--out", options.out, "NAME.gguf for a GGUF file, else a Hugging Face directory; new")
-      ->type_name("PATH")
-      ->required();
-  app.add_option("--group", options.group,
-                 "weights that share a scale in affine encodings: 32, 64 or 128; smaller where rows need it")
-      ->type_name("N")
-      ->capture_default_str();
-  app.add_option("--embedding", flags->embedding, "another encoding for the embedding (and a tied head)")
-      ->type_name("ENCODING");
-  app.add_option("--head", flags->head, "another encoding for the output matrix")->type_name("ENCODING");
-  app.add_option(
-         "--router", flags->router,
-         "another encoding for routers of experts; by default affine8, f32 in GGUF files, or as it was")
-      ->type_name("ENCODING");
-  app.add_option("--threads", options.n_threads, "threads that encode; the output does not depend on them")
-      ->type_name("N")
-      ->check(CLI::Range(1, 256))
-      ->capture_default_str();
-  app.add_flag("--json", flags->json, "print the summary as one JSON object");
-  app.footer(R"(
+  args.positional("model MODEL", options.model,
+                  "a directory, a GGUF file or a name in the Hugging Face cache")
+      .required();
+  args.option("--to ENCODING", flags->to,
+              "affine2, 3, 4, 5, 6 or 8 (MLX); q4_0, q8_0 (GGUF); bf16, f16, f32 (both)")
+      .required();
+  args.option("-o,--out PATH", options.out, "NAME.gguf for a GGUF file, else a Hugging Face directory; new")
+      .required();
+  args.option("--group N", options.group,
+              "weights that share a scale in affine encodings: 32, 64 or 128; smaller where rows need it")
+      .show_default();
+  args.option("--embedding ENCODING", flags->embedding,
+              "another encoding for the embedding (and a tied head)");
+  args.option("--head ENCODING", flags->head, "another encoding for the output matrix");
+  args.option("--router ENCODING", flags->router,
+              "another encoding for routers of experts; by default affine8, f32 in GGUF files, or as it was");
+  args.option("--threads N:INT in [1 - 256]", options.n_threads,
+              "threads that encode; the output does not depend on them")
+      .range(1, 256)
+      .show_default();
+  args.flag("--json", flags->json, "print the summary as one JSON object");
+  args.footer(R"(
 examples:
   sluice compress Qwen/Qwen3-8B --to affine4 -o qwen3-8b-4bit
   sluice compress ./model --to affine4 --embedding affine8 --group 32 -o ./smaller

@@ -1,6 +1,5 @@
 // sluice demo: what Sluice does, shown on the small model that comes with it. Everything told is counted in
 // the run that tells it.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -11,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -217,25 +217,21 @@ int demo(const DemoOptions& options) {
 
 }  // namespace
 
-Action define_demo(CLI::App& app) {
+Action define_demo(Arguments& args) {
   auto options = std::make_shared<DemoOptions>();
-  app.add_option("WHAT", options->what, "warmup; without it, a list")
-      ->check(CLI::IsMember(std::vector<std::string>{"warmup"}).description(""));
-  app.add_option("--weights", options->weights, "bound on the weights: 50% of them, 4M, min")
-      ->type_name("SIZE")
-      ->check([](const std::string& text) { return check_size(text, "min", "--weights"); })
-      ->capture_default_str();
-  app.add_option("-n,--max-tokens", options->n_tokens, "tokens of each topic, its prompt included")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{64}, int64_t{4096}).description(""))
-      ->capture_default_str();
-  app.add_option("--pace", options->pace, "tokens a second at most, on a terminal")
-      ->type_name("RATE")
-      ->check(CLI::Range(1.0, 1e6).description(""))
-      ->capture_default_str();
-  app.add_option("--seed", options->seed, "a number, or random")->type_name("N")->capture_default_str();
-  app.add_flag("--json", options->json, "print one JSON object, with every token's hits and misses");
-  app.footer(kExamples);
+  args.positional("WHAT", options->what, "warmup; without it, a list").one_of({"warmup"});
+  args.option("--weights SIZE", options->weights, "bound on the weights: 50% of them, 4M, min")
+      .size("min")
+      .show_default();
+  args.option("-n,--max-tokens N", options->n_tokens, "tokens of each topic, its prompt included")
+      .range(64, 4096)
+      .show_default();
+  args.option("--pace RATE", options->pace, "tokens a second at most, on a terminal")
+      .range(1.0, 1e6)
+      .show_default();
+  args.option("--seed N", options->seed, "a number, or random").show_default();
+  args.flag("--json", options->json, "print one JSON object, with every token's hits and misses");
+  args.footer(kExamples);
   return [options] { return demo(*options); };
 }
 

@@ -1,6 +1,5 @@
 // sluice doctor: measures this machine, says what is wrong with it, and keeps the numbers for plan and
 // browse.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -11,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -161,18 +161,15 @@ int doctor(const DoctorOptions& options) {
 
 }  // namespace
 
-Action define_doctor(CLI::App& app) {
+Action define_doctor(Arguments& args) {
   auto options = std::make_shared<DoctorOptions>();
-  CLI::Option* const path =
-      app.add_option("--path", options->directory,
-                     "directory to measure the disk in; by default the Hugging Face cache, or else this one")
-          ->type_name("DIR");
-  app.add_option("--file", options->file, "read this big file and write none")
-      ->type_name("FILE")
-      ->excludes(path);
-  app.add_flag("--quick", options->quick, "some seconds and 256 MiB instead of about 40 and 1 GiB");
-  app.add_flag("--json", options->json, "print one JSON object");
-  app.footer(R"(
+  const Option path =
+      args.option("--path DIR", options->directory,
+                  "directory to measure the disk in; by default the Hugging Face cache, or else this one");
+  args.option("--file FILE", options->file, "read this big file and write none").excludes(path);
+  args.flag("--quick", options->quick, "some seconds and 256 MiB instead of about 40 and 1 GiB");
+  args.flag("--json", options->json, "print one JSON object");
+  args.footer(R"(
 examples:
   sluice doctor
   sluice doctor --path /mnt/models

@@ -1,13 +1,13 @@
 // sluice forge: synthetic checkpoints for tests and benchmarks.
 #include "forge/forge.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -90,35 +90,29 @@ int run_forge(ForgeFlags flags) {
 
 }  // namespace
 
-Action define_forge(CLI::App& app) {
+Action define_forge(Arguments& args) {
   auto flags = std::make_shared<ForgeFlags>();
   ForgeOptions& options = flags->options;
-  app.add_option("--shape", options.shape,
-                 "llama-1b, dense-7b, moe-small, moe-8g, llama-tiny, moe-tiny, or a config.json")
-      ->type_name("SHAPE")
-      ->capture_default_str();
-  app.add_option("--encoding", flags->encoding, "of the matrices: any that the engine reads")
-      ->type_name("ENCODING")
-      ->capture_default_str();
-  app.add_option("--group", options.group, "of affine encodings: 32, 64 or 128")
-      ->type_name("N")
-      ->check(CLI::IsMember({32, 64, 128}))
-      ->capture_default_str();
-  app.add_option("--family", flags->family, "gguf or hf; by default what the encoding is at home in")
-      ->type_name("FAMILY")
-      ->check(CLI::IsMember({"gguf", "hf"}));
-  app.add_option("--router", flags->router,
-                 "which experts are chosen: uniform, or zipf:A with probability ~ 1 / rank^A")
-      ->type_name("ROUTER")
-      ->capture_default_str();
-  app.add_option("--outliers", flags->outliers, "N channels of every normed row are SCALE times the rest")
-      ->type_name("N:SCALE");
-  app.add_option("--seed", options.seed, "the same seed gives the same bytes")
-      ->type_name("N")
-      ->capture_default_str();
-  app.add_option("-o,--out", options.out, "the GGUF file, or the directory")->type_name("PATH")->required();
-  app.add_flag("--json", flags->json, "print path, bytes, parameters and seconds as one JSON object");
-  app.footer(R"(
+  args.option("--shape SHAPE", options.shape,
+              "llama-1b, dense-7b, moe-small, moe-8g, llama-tiny, moe-tiny, or a config.json")
+      .show_default();
+  args.option("--encoding ENCODING", flags->encoding, "of the matrices: any that the engine reads")
+      .show_default();
+  args.option("--group N:{32,64,128}", options.group, "of affine encodings: 32, 64 or 128")
+      .one_of({"32", "64", "128"})
+      .show_default();
+  args.option("--family FAMILY:{gguf,hf}", flags->family,
+              "gguf or hf; by default what the encoding is at home in")
+      .one_of({"gguf", "hf"});
+  args.option("--router ROUTER", flags->router,
+              "which experts are chosen: uniform, or zipf:A with probability ~ 1 / rank^A")
+      .show_default();
+  args.option("--outliers N:SCALE", flags->outliers,
+              "N channels of every normed row are SCALE times the rest");
+  args.option("--seed N", options.seed, "the same seed gives the same bytes").show_default();
+  args.option("-o,--out PATH", options.out, "the GGUF file, or the directory").required();
+  args.flag("--json", flags->json, "print path, bytes, parameters and seconds as one JSON object");
+  args.footer(R"(
 examples:
   sluice forge --shape llama-1b --encoding q4_0 --out llama-1b.gguf
   sluice forge --shape moe-8g --encoding affine4 --router zipf:1.1 --seed 7 --out ./moe-8g

@@ -1,11 +1,11 @@
 // sluice inspect: what a checkpoint is and what memory budgets would give, from the files' headers alone.
-#include <CLI/CLI.hpp>
 #include <cinttypes>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/model_flags.h"
@@ -198,12 +198,12 @@ int inspect(const InspectOptions& options) {
 
 }  // namespace
 
-Action define_inspect(CLI::App& app) {
+Action define_inspect(Arguments& args) {
   auto options = std::make_shared<InspectOptions>();
-  add_model_flags(app, options->engine);
-  app.add_flag("--tensors", options->tensors, "list every tensor");
-  app.add_flag("--json", options->json, "print one JSON object");
-  app.footer(R"(
+  add_model_flags(args, options->engine);
+  args.flag("--tensors", options->tensors, "list every tensor");
+  args.flag("--json", options->json, "print one JSON object");
+  args.footer(R"(
 examples:
   sluice inspect model.gguf
   sluice inspect model/ --ctx 8192 --json

@@ -1,10 +1,10 @@
 // sluice logits: every logit of every position, and which experts were chosen, for comparisons with other
 // implementations.
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -73,20 +73,15 @@ int logits(LogitsOptions options) {
 
 }  // namespace
 
-Action define_logits(CLI::App& app) {
+Action define_logits(Arguments& args) {
   auto options = std::make_shared<LogitsOptions>();
-  add_model_flags(app, options->engine);
-  CLI::Option_group* input = app.add_option_group("Input", "one of these");
-  input->add_option("--ids", options->ids_file, "token ids, a JSON array; - for standard input")
-      ->type_name("IDS.json");
-  input->add_option("--text", options->text, "text, tokenized as a prompt")->type_name("TEXT");
-  input->require_option(1);
-  app.add_option("--out", options->out, "float32, little-endian, [n_tokens, vocab]")
-      ->type_name("FILE.f32")
-      ->required();
-  app.add_option("--routes", options->routes, "the chosen experts, [layer][token][k] in router order")
-      ->type_name("FILE.json");
-  app.footer(R"(
+  add_model_flags(args, options->engine);
+  Arguments input = args.exactly_one("Input", "one of these");
+  input.option("--ids IDS.json", options->ids_file, "token ids, a JSON array; - for standard input");
+  input.option("--text TEXT", options->text, "text, tokenized as a prompt");
+  args.option("--out FILE.f32", options->out, "float32, little-endian, [n_tokens, vocab]").required();
+  args.option("--routes FILE.json", options->routes, "the chosen experts, [layer][token][k] in router order");
+  args.footer(R"(
 examples:
   sluice logits model/ --ids ids.json --out logits.f32
   sluice logits moe/ --ids ids.json --out logits.f32 --routes routes.json --kv f32 --activations f32

@@ -1,12 +1,12 @@
 #include "cli/max_loss.h"
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <memory>
 
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
 #include "cli/score.h"
@@ -66,18 +66,14 @@ Cost cost_of(const std::vector<double>& lossy, const std::vector<double>& exact)
 
 }  // namespace
 
-void add_max_loss_flags(CLI::App& app, MaxLossFlags& flags) {
-  const char* const group = "Memory and machine";
-  app.add_option(
-         "--max-loss", flags.limit,
-         "leave out light experts, or take their --stand-in, while --loss-text loses at most this much "
-         "perplexity, for instance 1%")
-      ->type_name("P%")
-      ->group(group);
-  app.add_option("--loss-text", flags.file,
-                 "text like yours, on which --max-loss is measured; - for standard input")
-      ->type_name("FILE")
-      ->group(group);
+void add_max_loss_flags(Arguments& args, MaxLossFlags& flags) {
+  Arguments memory = args.group(kMemoryAndMachine);
+  memory.option(
+      "--max-loss P%", flags.limit,
+      "leave out light experts, or take their --stand-in, while --loss-text loses at most this much "
+      "perplexity, for instance 1%");
+  memory.option("--loss-text FILE", flags.file,
+                "text like yours, on which --max-loss is measured; - for standard input");
 }
 
 void check_max_loss(const MaxLossFlags& flags, EngineOptions& options) {

@@ -17,7 +17,7 @@ struct MaxLossFlags {
   std::string file;   // the text to measure on
 };
 
-void add_max_loss_flags(CLI::App& app, MaxLossFlags& flags);
+void add_max_loss_flags(Arguments& args, MaxLossFlags& flags);
 
 // Error(kInvalid) for a limit that is none or a missing text. Otherwise `options` become what measuring
 // needs.

@@ -1,9 +1,7 @@
 #include "cli/model_flags.h"
 
-#include <CLI/CLI.hpp>
 #include <charconv>
 #include <limits>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <span>
@@ -11,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
 #include "format/json.h"
@@ -49,6 +47,10 @@ std::string joined(std::span<const std::string_view> names) {
   return text;
 }
 
+std::vector<std::string> strings(std::span<const std::string_view> names) {
+  return {names.begin(), names.end()};
+}
+
 uint64_t parse_seed(const std::string& text) {
   if (text == "random") return std::random_device()() | uint64_t{std::random_device()()} << 32;
   uint64_t seed = 0;
@@ -58,170 +60,98 @@ uint64_t parse_seed(const std::string& text) {
   return seed;
 }
 
-// An option that takes one of some names. CLI11's own transformer prints the bytes of our enumerators.
-template <typename T>
-CLI::Option* add_choice(CLI::App& app, const char* name, T& into, std::map<std::string, T> choices,
-                        const char* what) {
-  std::vector<std::string> names;
-  for (const auto& choice : choices) names.push_back(choice.first);
-  const auto choose = [&into, choices = std::move(choices)](const std::string& text) {
-    into = choices.at(text);
-  };
-  return app.add_option_function<std::string>(name, choose, what)
-      ->type_name("FORMAT")
-      ->check(CLI::IsMember(std::move(names)).description(""));
-}
-
 }  // namespace
 
-std::string check_size(const std::string& text, const char* word, const char* what) {
-  if (text == word) return {};
-  try {
-    parse_bytes_or_percent(text, uint64_t{1} << 40, what);
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    return message.substr(message.find(": ") + 2);  // CLI11 names the option itself
-  }
-  return {};
+void add_model_argument(Arguments& args, std::string& model) {
+  args.positional("MODEL", model,
+                  "a Hugging Face directory, a GGUF file, a name in the Hugging Face cache, or demo")
+      .show_default();
 }
 
-void add_model_argument(CLI::App& app, std::string& model) {
-  app.add_option("MODEL", model,
-                 "a Hugging Face directory, a GGUF file, a name in the Hugging Face cache, or demo")
-      ->capture_default_str();
+void add_model_flags(Arguments& args, EngineOptions& options) {
+  add_model_argument(args, options.model);
+  Arguments memory = args.group(kMemoryAndMachine);
+  memory.option("--ram SIZE", options.ram, "ceiling on the whole process: 6G, 512M, 50% of the machine, auto")
+      .size("auto")
+      .show_default();
+  memory
+      .option("--weights SIZE", options.weights,
+              "bound on the weights alone: 4G, 40% of them, min for the least that works")
+      .size("min");
+  memory.option("--ctx N", options.n_ctx, "context in tokens; 0: as trained, at most 4096").range(0, 1 << 24);
+  memory.option("--threads,-t N", options.n_threads, "0: the CPUs that this process may use").range(0, 1024);
+  memory.option("--chunk N", options.prefill_chunk, "prompt tokens per pass; 0: chosen from the budget")
+      .range(0, 65536);
+  memory.choice("--kv FORMAT", options.kv,
+                {{"bf16", KvFormat::kBF16},
+                 {"f16", KvFormat::kF16},
+                 {"f32", KvFormat::kF32},
+                 {"int8", KvFormat::kInt8}},
+                "format of the KV cache: f32, f16, bf16, int8; by default f16");
+  memory.choice("--activations FORMAT", options.activations,
+                {{"f32", ActivationFormat::kF32}, {"int8", ActivationFormat::kDefault}},
+                "what quantised weights are multiplied with: int8 (default), or f32");
+  memory.option("--io MODE", options.io, "how weights are read: auto, direct, buffered")
+      .one_of({"auto", "direct", "buffered"})
+      .show_default();
+  memory.option("--ssd-limit RATE", options.ssd_limit,
+                "read no faster than this, for instance 2G/s, also while loading");
+  memory.option("--max-slowdown PERCENT", options.max_slowdown,
+                "slow reads that nobody waits for yet while the arithmetic beside them loses more of its "
+                "speed than this, for instance 5%; by default they never are");
+  memory
+      .option("--ssd-max-temp CELSIUS", options.ssd_max_temp,
+              "read slower while the drive is warmer than this, where the system shows it")
+      .range(20.0, 120.0)
+      .show_default();
+  memory.option(
+      "--mirror DIR", options.mirrors,
+      "a directory on another drive with copies of the model's files, to read from both; repeatable");
+  memory
+      .option("--cache-policy NAME", options.cache_policy,
+              "which expert is given up: " + joined(cache_policy_names()))
+      .one_of(strings(cache_policy_names()))
+      .show_default();
+  memory
+      .option("--cache-split NAME", options.cache_split,
+              "one pool of slots for all layers (shared), or divided by what they miss (measured)")
+      .one_of(strings(cache_split_names()))
+      .show_default();
+  memory
+      .option("--expert-split N", options.expert_split,
+              "cache experts whole (1, default) or in halves of their rows (2), each read and given up alone")
+      .range(1, 2);
+  memory
+      .option("--prefetch MODE", options.prefetch,
+              "experts to read before they are asked for: auto (if it pays), off, study (none, but count "
+              "how often each predictor is right), or what one predictor says: router, linear, shadow, "
+              "cooccurrence, previous, frequency; linear:N reads at most N of a layer ahead")
+      .show_default();
+  memory
+      .option("--speculate-experts N", options.speculate_experts,
+              "compute a token's N likeliest experts, where they are in memory, beside the router and use "
+              "those that it confirms; 0 (default): none")
+      .range(0, 256);
+  memory.option("--lossy MODE", options.lossy,
+                "give up exactness: topk:T leaves out experts that weigh less than T of a token's first, "
+                "bias:B prefers experts in memory by B of the logits' range, skip leaves out those on disk, "
+                "stand-in:T (T by default 1) takes the --stand-in of those on disk that weigh less than T of "
+                "a token's first, stand-in-all:T of all such; "
+                "`sluice perplexity` with the same flags measures the cost");
+  memory.option(
+      "--stand-in PATH", options.stand_in,
+      "for --lossy stand-in: the same model with smaller experts, kept in memory; for instance what "
+      "`sluice compress MODEL --to affine2` made");
+  memory.choice("--governor on|off", options.governor, {{"off", false}, {"on", true}},
+                "give cached experts back while other programs need the memory: on (default), off");
+  memory.option("--isa NAME", options.isa, "instruction set of the kernels; by default the best of this CPU");
 }
 
-void add_model_flags(CLI::App& app, EngineOptions& options) {
-  add_model_argument(app, options.model);
-  const auto size = [](const char* word, const char* what) {
-    return [word, what](const std::string& text) { return check_size(text, word, what); };
-  };
-  const char* const memory = "Memory and machine";
-  app.add_option("--ram", options.ram, "ceiling on the whole process: 6G, 512M, 50% of the machine, auto")
-      ->type_name("SIZE")
-      ->check(size("auto", "--ram"))
-      ->capture_default_str()
-      ->group(memory);
-  app.add_option("--weights", options.weights,
-                 "bound on the weights alone: 4G, 40% of them, min for the least that works")
-      ->type_name("SIZE")
-      ->check(size("min", "--weights"))
-      ->group(memory);
-  app.add_option("--ctx", options.n_ctx, "context in tokens; 0: as trained, at most 4096")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24).description(""))
-      ->group(memory);
-  app.add_option("--threads,-t", options.n_threads, "0: the CPUs that this process may use")
-      ->type_name("N")
-      ->check(CLI::Range(0, 1024).description(""))
-      ->group(memory);
-  app.add_option("--chunk", options.prefill_chunk, "prompt tokens per pass; 0: chosen from the budget")
-      ->type_name("N")
-      ->check(CLI::Range(0, 65536).description(""))
-      ->group(memory);
-  add_choice(app, "--kv", options.kv,
-             {{"f32", KvFormat::kF32},
-              {"f16", KvFormat::kF16},
-              {"bf16", KvFormat::kBF16},
-              {"int8", KvFormat::kInt8}},
-             "format of the KV cache: f32, f16, bf16, int8; by default f16")
-      ->group(memory);
-  add_choice(app, "--activations", options.activations,
-             {{"int8", ActivationFormat::kDefault}, {"f32", ActivationFormat::kF32}},
-             "what quantised weights are multiplied with: int8 (default), or f32")
-      ->group(memory);
-  app.add_option("--io", options.io, "how weights are read: auto, direct, buffered")
-      ->type_name("MODE")
-      ->check(CLI::IsMember({"auto", "direct", "buffered"}).description(""))
-      ->capture_default_str()
-      ->group(memory);
-  app.add_option("--ssd-limit", options.ssd_limit,
-                 "read no faster than this, for instance 2G/s, also while loading")
-      ->type_name("RATE")
-      ->group(memory);
-  app.add_option("--max-slowdown", options.max_slowdown,
-                 "slow reads that nobody waits for yet while the arithmetic beside them loses more of its "
-                 "speed than this, for instance 5%; by default they never are")
-      ->type_name("PERCENT")
-      ->group(memory);
-  app.add_option("--ssd-max-temp", options.ssd_max_temp,
-                 "read slower while the drive is warmer than this, where the system shows it")
-      ->type_name("CELSIUS")
-      ->check(CLI::Range(20.0, 120.0).description(""))
-      ->capture_default_str()
-      ->group(memory);
-  app.add_option(
-         "--mirror", options.mirrors,
-         "a directory on another drive with copies of the model's files, to read from both; repeatable")
-      ->type_name("DIR")
-      ->allow_extra_args(false)
-      ->group(memory);
-  const auto name_of = [](std::span<const std::string_view> names) {
-    return CLI::IsMember(std::vector<std::string>(names.begin(), names.end())).description("");
-  };
-  app.add_option("--cache-policy", options.cache_policy,
-                 "which expert is given up: " + joined(cache_policy_names()))
-      ->type_name("NAME")
-      ->check(name_of(cache_policy_names()))
-      ->capture_default_str()
-      ->group(memory);
-  app.add_option("--cache-split", options.cache_split,
-                 "one pool of slots for all layers (shared), or divided by what they miss (measured)")
-      ->type_name("NAME")
-      ->check(name_of(cache_split_names()))
-      ->capture_default_str()
-      ->group(memory);
-  app.add_option(
-         "--expert-split", options.expert_split,
-         "cache experts whole (1, default) or in halves of their rows (2), each read and given up alone")
-      ->type_name("N")
-      ->check(CLI::Range(1, 2).description(""))
-      ->group(memory);
-  app.add_option("--prefetch", options.prefetch,
-                 "experts to read before they are asked for: auto (if it pays), off, study (none, but count "
-                 "how often each predictor is right), or what one predictor says: router, linear, shadow, "
-                 "cooccurrence, previous, frequency; linear:N reads at most N of a layer ahead")
-      ->type_name("MODE")
-      ->capture_default_str()
-      ->group(memory);
-  app.add_option("--speculate-experts", options.speculate_experts,
-                 "compute a token's N likeliest experts, where they are in memory, beside the router and use "
-                 "those that it confirms; 0 (default): none")
-      ->type_name("N")
-      ->check(CLI::Range(0, 256).description(""))
-      ->group(memory);
-  app.add_option(
-         "--lossy", options.lossy,
-         "give up exactness: topk:T leaves out experts that weigh less than T of a token's first, "
-         "bias:B prefers experts in memory by B of the logits' range, skip leaves out those on disk, "
-         "stand-in:T (T by default 1) takes the --stand-in of those on disk that weigh less than T of "
-         "a token's first, stand-in-all:T of all such; "
-         "`sluice perplexity` with the same flags measures the cost")
-      ->type_name("MODE")
-      ->allow_extra_args(false)
-      ->group(memory);
-  app.add_option(
-         "--stand-in", options.stand_in,
-         "for --lossy stand-in: the same model with smaller experts, kept in memory; for instance what "
-         "`sluice compress MODEL --to affine2` made")
-      ->type_name("PATH")
-      ->group(memory);
-  add_choice(app, "--governor", options.governor, {{"on", true}, {"off", false}},
-             "give cached experts back while other programs need the memory: on (default), off")
-      ->type_name("on|off")
-      ->group(memory);
-  app.add_option("--isa", options.isa, "instruction set of the kernels; by default the best of this CPU")
-      ->type_name("NAME")
-      ->group(memory);
-}
-
-void add_task_flag(CLI::App& app, EngineOptions& options) {
-  app.add_option(
-         "--task", options.task,
-         "a name for this kind of work, such as coding: begin with the experts that it used most, and "
-         "learn from it (sluice profile)")
-      ->type_name("NAME")
-      ->group("Memory and machine");
+void add_task_flag(Arguments& args, EngineOptions& options) {
+  args.group(kMemoryAndMachine)
+      .option("--task NAME", options.task,
+              "a name for this kind of work, such as coding: begin with the experts that it used most, and "
+              "learn from it (sluice profile)");
 }
 
 void save_task(Engine& engine) {
@@ -232,58 +162,29 @@ void save_task(Engine& engine) {
   }
 }
 
-void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {
-  const char* const group = "Sampling (by default as the model recommends)";
-  app.add_option("-n,--max-tokens", flags.max_tokens, "new tokens at most; -1: until the context is full")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 24).description(""))
-      ->group(group);
-  app.add_option("--temp,--temperature", flags.temperature, "0: always the likeliest token (greedy)")
-      ->type_name("T")
-      ->check(CLI::Range(0.0, 100.0).description(""))
-      ->group(group);
-  app.add_option("--top-k", flags.top_k, "only the K likeliest tokens; 0: off")
-      ->type_name("K")
-      ->check(CLI::Range(0, std::numeric_limits<int32_t>::max()).description(""))
-      ->group(group);
-  app.add_option("--top-p", flags.top_p, "the likeliest tokens that sum up to P; 1: off")
-      ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0).description(""))
-      ->group(group);
-  app.add_option("--min-p", flags.min_p, "tokens with P times the likeliest one's probability; 0: off")
-      ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0).description(""))
-      ->group(group);
-  app.add_option("--typical-p", flags.typical_p, "locally typical tokens that sum up to P; 1: off")
-      ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0).description(""))
-      ->group(group);
-  app.add_option("--repeat-penalty", flags.repetition_penalty, "of tokens in the window; 1: off")
-      ->type_name("R")
-      ->group(group);
-  app.add_option("--presence-penalty", flags.presence_penalty, "once per token in the window; 0: off")
-      ->type_name("R")
-      ->group(group);
-  app.add_option("--frequency-penalty", flags.frequency_penalty, "per occurrence in the window; 0: off")
-      ->type_name("R")
-      ->group(group);
-  app.add_option("--penalty-window", flags.penalty_window, "last tokens that penalties look at; -1: all")
-      ->type_name("N")
-      ->check(CLI::Range(-1, std::numeric_limits<int32_t>::max()).description(""))
-      ->group(group);
-  app.add_option("--logit-bias", flags.logit_bias, "ID:BIAS, added to a token's logit; -inf forbids it")
-      ->type_name("ID:BIAS")
-      ->allow_extra_args(false)
-      ->group(group);
-  app.add_option("--seed", flags.seed, "a number, the same gives the same text; or random")
-      ->type_name("N")
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--stop", flags.stop, "text that ends the answer; may be given several times")
-      ->type_name("TEXT")
-      ->allow_extra_args(false)
-      ->group(group);
-  app.add_flag("--ignore-eos", flags.ignore_eos, "go on after the model's end token")->group(group);
+void add_sampling_flags(Arguments& args, SamplingFlags& flags) {
+  constexpr int32_t kMost = std::numeric_limits<int32_t>::max();
+  Arguments sampling = args.group("Sampling (by default as the model recommends)");
+  sampling.option("-n,--max-tokens N", flags.max_tokens, "new tokens at most; -1: until the context is full")
+      .range(-1, 1 << 24);
+  sampling.option("--temp,--temperature T", flags.temperature, "0: always the likeliest token (greedy)")
+      .range(0.0, 100.0);
+  sampling.option("--top-k K", flags.top_k, "only the K likeliest tokens; 0: off").range(0, kMost);
+  sampling.option("--top-p P", flags.top_p, "the likeliest tokens that sum up to P; 1: off").range(0.0, 1.0);
+  sampling.option("--min-p P", flags.min_p, "tokens with P times the likeliest one's probability; 0: off")
+      .range(0.0, 1.0);
+  sampling.option("--typical-p P", flags.typical_p, "locally typical tokens that sum up to P; 1: off")
+      .range(0.0, 1.0);
+  sampling.option("--repeat-penalty R", flags.repetition_penalty, "of tokens in the window; 1: off");
+  sampling.option("--presence-penalty R", flags.presence_penalty, "once per token in the window; 0: off");
+  sampling.option("--frequency-penalty R", flags.frequency_penalty, "per occurrence in the window; 0: off");
+  sampling.option("--penalty-window N", flags.penalty_window, "last tokens that penalties look at; -1: all")
+      .range(-1, kMost);
+  sampling.option("--logit-bias ID:BIAS", flags.logit_bias,
+                  "ID:BIAS, added to a token's logit; -inf forbids it");
+  sampling.option("--seed N", flags.seed, "a number, the same gives the same text; or random").show_default();
+  sampling.option("--stop TEXT", flags.stop, "text that ends the answer; may be given several times");
+  sampling.flag("--ignore-eos", flags.ignore_eos, "go on after the model's end token");
 }
 
 GenerateOptions generate_options(const SamplingFlags& flags, const SamplerOptions& recommended) {
@@ -307,10 +208,9 @@ GenerateOptions generate_options(const SamplingFlags& flags, const SamplerOption
   return options;
 }
 
-void add_timeline_flag(CLI::App& app, std::string& file) {
-  app.add_option("--timeline", file,
-                 "write when what was computed, waited for and read, for Perfetto or chrome://tracing")
-      ->type_name("FILE");
+void add_timeline_flag(Arguments& args, std::string& file) {
+  args.option("--timeline FILE", file,
+              "write when what was computed, waited for and read, for Perfetto or chrome://tracing");
 }
 
 void ask_for_timeline(const std::string& file, EngineOptions& options) {

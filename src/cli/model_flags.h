@@ -10,21 +10,18 @@
 #include "sluice/engine.h"
 #include "sluice/options.h"
 
-namespace CLI {
-class App;
-}
-
 namespace sluice {
+
+class Arguments;
+
+inline constexpr const char* kMemoryAndMachine = "Memory and machine";  // a heading in the help
 
 // [MODEL] and everything that decides where a model's bytes lie and how they are read, from --ram to --isa.
 // `options` must live until parsing is done.
-void add_model_flags(CLI::App& app, EngineOptions& options);
-
-// For CLI11: empty if `text` is a size, a percentage or `word`, else what is wrong with it. `what`: "--ram".
-std::string check_size(const std::string& text, const char* word, const char* what);
+void add_model_flags(Arguments& args, EngineOptions& options);
 
 // [MODEL] alone, for verbs that load no weights.
-void add_model_argument(CLI::App& app, std::string& model);
+void add_model_argument(Arguments& args, std::string& model);
 
 // What was given; the rest is the model's recommendation.
 struct SamplingFlags {
@@ -39,21 +36,21 @@ struct SamplingFlags {
 };
 
 // -n, --temp, --top-k, ..., --seed, --stop, --logit-bias, --ignore-eos.
-void add_sampling_flags(CLI::App& app, SamplingFlags& flags);
+void add_sampling_flags(Arguments& args, SamplingFlags& flags);
 
 // Error(kInvalid) for a malformed --logit-bias or --seed.
 GenerateOptions generate_options(const SamplingFlags& flags, const SamplerOptions& recommended);
 
 // --timeline FILE, and what it asks of the engine. Error(kIo) if the file cannot be written: now rather than
 // after the work.
-void add_timeline_flag(CLI::App& app, std::string& file);
+void add_timeline_flag(Arguments& args, std::string& file);
 void ask_for_timeline(const std::string& file, EngineOptions& options);
 
 // Opens the engine and prints its warnings as notes.
 std::unique_ptr<Engine> open_engine(const EngineOptions& options);
 
 // --task, for verbs that learn from what they do; save_task() is then called when all is done.
-void add_task_flag(CLI::App& app, EngineOptions& options);
+void add_task_flag(Arguments& args, EngineOptions& options);
 
 // Teaches the profile of --task, if there is one. What goes wrong is a note: the work itself is done.
 void save_task(Engine& engine);

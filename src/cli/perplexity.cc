@@ -4,13 +4,14 @@
 // --ctx tokens. Without, the text is one sequence of tokens (separators such as <|endoftext|> become their
 // tokens) read in windows of --ctx tokens that do not overlap; the token after a window is its last target,
 // and a window that the text no longer fills is left out.
-#include <CLI/CLI.hpp>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -132,27 +133,24 @@ int perplexity(PerplexityOptions options) {
 
 }  // namespace
 
-Action define_perplexity(CLI::App& app) {
+Action define_perplexity(Arguments& args) {
   auto options = std::make_shared<PerplexityOptions>();
-  add_model_flags(app, options->engine);
-  app.add_option("--file", options->file, "the text; - for standard input")->type_name("FILE")->required();
-  CLI::Option* split =
-      app.add_option("--split", options->split, "what separates documents, which are then scored one by one")
-          ->type_name("TEXT");
-  app.add_option("--skip", options->skip, "documents to leave out at the beginning")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->needs(split);
-  app.add_option("--max-docs", options->max_docs, "documents to score at most")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->needs(split);
-  app.add_option("--max-tokens", options->max_tokens, "of the text at most, without --split")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
-      ->excludes(split);
-  app.add_flag("--json", options->json, "print nll_per_token, perplexity and tokens as one JSON object");
-  app.footer(R"(
+  add_model_flags(args, options->engine);
+  constexpr double kMost = std::numeric_limits<double>::max();
+  args.option("--file FILE", options->file, "the text; - for standard input").required();
+  const Option split = args.option("--split TEXT", options->split,
+                                   "what separates documents, which are then scored one by one");
+  args.option("--skip N:NONNEGATIVE", options->skip, "documents to leave out at the beginning")
+      .range(0.0, kMost)
+      .needs(split);
+  args.option("--max-docs N:NONNEGATIVE", options->max_docs, "documents to score at most")
+      .range(0.0, kMost)
+      .needs(split);
+  args.option("--max-tokens N:NONNEGATIVE", options->max_tokens, "of the text at most, without --split")
+      .range(0.0, kMost)
+      .excludes(split);
+  args.flag("--json", options->json, "print nll_per_token, perplexity and tokens as one JSON object");
+  args.footer(R"(
 examples:
   sluice perplexity model.gguf --file wiki.test.raw --ctx 512
   sluice perplexity demo --file stories.txt --ctx 256 --split '<|endoftext|>' --skip 1 --max-docs 40

@@ -1,5 +1,4 @@
 // sluice plan: how fast a model will be on this machine, before it is run or even here.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -8,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -184,7 +184,11 @@ Json report_json(const PlanReport& report, const PlanOptions& options) {
 
 int plan(PlanOptions options) {
   catch_interrupts();
-  options.workload.routing = *parse_routing(options.routing);
+  const std::optional<Routing> routing = parse_routing(options.routing);
+  if (!routing)
+    throw_error(ErrorKind::kInvalid, "--routing %s: write typical, uniform or zipf:A, A from 0 to 8",
+                printable(options.routing).c_str());
+  options.workload.routing = *routing;
   PlanReport report;
   report.model = open_planned(options.engine);
   for (const std::string& warning : report.model.engine->warnings()) print_warning(warning);
@@ -209,37 +213,27 @@ int plan(PlanOptions options) {
 
 }  // namespace
 
-Action define_plan(CLI::App& app) {
+Action define_plan(Arguments& args) {
   auto options = std::make_shared<PlanOptions>();
-  add_model_argument(app, options->engine.model);
-  const auto list = [&app](const char* name, std::vector<std::string>& into, const char* word,
-                           const char* what) {
-    app.add_option(name, into, what)
-        ->type_name("SIZE,SIZE")
-        ->delimiter(',')
-        ->allow_extra_args(false)
-        ->check([name, word](const std::string& text) { return check_size(text, word, name); });
-  };
-  list("--ram", options->ram, "auto", "budgets to plan for: 2G,50%,auto; by default from the least to all");
-  list("--weights", options->weights, "min", "bounds on the weights alone: 25%,50%,min");
-  app.add_option("--ctx", options->engine.n_ctx, "context in tokens; 0: as trained, at most 4096")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24).description(""));
-  app.add_option("-p,--prompt", options->workload.prompt_tokens, "tokens of the prompt")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20).description(""))
-      ->capture_default_str();
-  app.add_option(
-         "--routing", options->routing,
-         "which experts are chosen: typical of text, uniform, or zipf:A, the one of rank r as often as "
-         "1 / r^A")
-      ->type_name("KIND")
-      ->check([](const std::string& text) {
-        return parse_routing(text) ? std::string() : "--routing is typical, uniform or zipf:A, A from 0 to 8";
-      })
-      ->capture_default_str();
-  app.add_flag("--json", options->json, "print one JSON object");
-  app.footer(R"(
+  add_model_argument(args, options->engine.model);
+  args.option("--ram SIZE,SIZE", options->ram,
+              "budgets to plan for: 2G,50%,auto; by default from the least to all")
+      .separated()
+      .size("auto");
+  args.option("--weights SIZE,SIZE", options->weights, "bounds on the weights alone: 25%,50%,min")
+      .separated()
+      .size("min");
+  args.option("--ctx N", options->engine.n_ctx, "context in tokens; 0: as trained, at most 4096")
+      .range(0, 1 << 24);
+  args.option("-p,--prompt N", options->workload.prompt_tokens, "tokens of the prompt")
+      .range(1, 1 << 20)
+      .show_default();
+  args.option("--routing KIND", options->routing,
+              "which experts are chosen: typical of text, uniform, or zipf:A, the one of rank r as often as "
+              "1 / r^A")
+      .show_default();
+  args.flag("--json", options->json, "print one JSON object");
+  args.footer(R"(
 examples:
   sluice plan model.gguf
   sluice plan model.gguf --ram 2G,4G,auto --ctx 8192

@@ -1,5 +1,4 @@
 // sluice profile: what runs with --task have learned of the experts that a kind of work uses.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <ctime>
@@ -8,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -28,6 +28,7 @@ struct ProfileOptions {
   EngineOptions engine;
   std::vector<std::string> files;
   int64_t limit = 16384;
+  int (*act)(const ProfileOptions& options) = nullptr;  // what the chosen verb does
 };
 
 constexpr std::array<int, 3> kShares = {10, 25, 50};  // of the experts, in %
@@ -227,11 +228,12 @@ int remove(const ProfileOptions& options) {
   return kExitOk;
 }
 
-int learn(ProfileOptions options) {
+int learn(const ProfileOptions& options) {
   catch_interrupts();
   check_task_name(options.task);
-  options.engine.task = options.task;
-  const std::unique_ptr<Engine> engine = open_engine(options.engine);
+  EngineOptions engine_options = options.engine;
+  engine_options.task = options.task;
+  const std::unique_ptr<Engine> engine = open_engine(engine_options);
   const auto room = static_cast<size_t>(engine->n_ctx());
   std::vector<std::vector<int32_t>> texts;
   size_t n_all = 0;
@@ -274,57 +276,45 @@ int learn(ProfileOptions options) {
 
 }  // namespace
 
-Action define_profile(CLI::App& app) {
+Action define_profile(Arguments& args) {
   auto options = std::make_shared<ProfileOptions>();
-  auto action = std::make_shared<Action>();
-  app.require_subcommand(0, 1);
   const auto add = [&](const char* name, const char* what, int (*act)(const ProfileOptions&)) {
-    CLI::App* const verb = app.add_subcommand(name, what);
-    verb->callback([=] { *action = [=] { return act(*options); }; });
-    return verb;
+    return args.verb(name, what, [options, act] { options->act = act; });
   };
-  const auto add_model = [&](CLI::App* verb) {
-    verb->add_option("--model", options->model,
-                     "the profile for this model, by name or id as listed, or path")
-        ->type_name("MODEL");
+  const auto add_model = [&](Arguments& verb) {
+    verb.option("--model MODEL", options->model,
+                "the profile for this model, by name or id as listed, or path");
   };
-  const auto add_json = [&](CLI::App* verb) { verb->add_flag("--json", options->json, "print JSON"); };
-  CLI::App* verb = add("list", "tasks, what they were learned from and how few experts they need", list);
-  verb->add_option("MODEL", options->model,
-                   "only profiles for this model: a name or id as listed, or a path");
+  const auto add_json = [&](Arguments& verb) { verb.flag("--json", options->json, "print JSON"); };
+  Arguments verb = add("list", "tasks, what they were learned from and how few experts they need", list);
+  verb.positional("MODEL", options->model, "only profiles for this model: a name or id as listed, or a path");
   add_json(verb);
 
   verb = add("show", "one profile, with the hottest experts of each layer", show);
-  verb->add_option("NAME", options->task, "the task")->required();
+  verb.positional("NAME", options->task, "the task").required();
   add_model(verb);
   add_json(verb);
 
   verb = add("merge", "two profiles of one model into one, each weighing by its tokens", merge);
-  verb->add_option("A", options->task, "a task")->required();
-  verb->add_option("B", options->other, "another")->required();
-  verb->add_option("--into", options->into, "the task to save; A or B to replace it")
-      ->type_name("NAME")
-      ->required();
+  verb.positional("A", options->task, "a task").required();
+  verb.positional("B", options->other, "another").required();
+  verb.option("--into NAME", options->into, "the task to save; A or B to replace it").required();
   add_model(verb);
 
   verb = add("delete", "forget a profile", remove);
-  verb->add_option("NAME", options->task, "the task")->required();
+  verb.positional("NAME", options->task, "the task").required();
   add_model(verb);
 
-  verb = app.add_subcommand("learn", "teach a profile with texts instead of waiting for use");
-  verb->callback([=] { *action = [=] { return learn(*options); }; });
-  verb->add_option("NAME", options->task, "the task")->required();
-  add_model_flags(*verb, options->engine);
-  verb->add_option("--text", options->files, "text like that work; - for standard input; repeatable")
-      ->type_name("FILE")
-      ->allow_extra_args(false)
-      ->required();
-  verb->add_option("--limit", options->limit, "tokens of each --text at most")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32).description(""))
-      ->capture_default_str();
+  verb = add("learn", "teach a profile with texts instead of waiting for use", learn);
+  verb.positional("NAME", options->task, "the task").required();
+  add_model_flags(verb, options->engine);
+  verb.option("--text FILE", options->files, "text like that work; - for standard input; repeatable")
+      .required();
+  verb.option("--limit N", options->limit, "tokens of each --text at most")
+      .range(int64_t{1}, int64_t{1} << 32)
+      .show_default();
 
-  app.footer(R"(
+  args.footer(R"(
 examples:
   sluice run model.gguf "Sort a list in C." --task coding --ram 4G     begins and learns a profile
   sluice profile list
@@ -336,9 +326,9 @@ A profile says how often each expert of a model was chosen in one kind of work. 
 the most used ones in memory and adds its own routing when it ends; what is older counts less, half as much after
 32768 tokens. "25 % hold": the share of all uses that fell on the hottest 25 % of the experts. Profiles lie in the
 user's state directory; each is for one model's weights, wherever its files are.)");
-  return [action] {
-    if (!*action) throw CLI::RequiredError("list, show, merge, delete or learn");
-    return (*action)();
+  return [options] {
+    if (!options->act) throw UsageError("profile: list, show, merge, delete or learn is required");
+    return options->act(*options);
   };
 }
 

@@ -1,11 +1,11 @@
 // sluice run: one prompt, one answer.
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -47,11 +47,12 @@ examples:
 The first argument is always the model. Without a PROMPT it is read from standard input. The same model,
 prompt, options and seed give the same text at every budget and thread count.)";
 
-std::vector<int32_t> prompt_ids(const RunOptions& options, const Engine& engine, const CLI::App& app) {
+std::vector<int32_t> prompt_ids(const RunOptions& options, const Engine& engine, bool has_prompt) {
   if (!options.ids_file.empty()) return read_ids(options.ids_file);
   std::string prompt = options.prompt;
-  if (app.count("PROMPT") == 0) {
-    if (stdin_is_terminal()) throw CLI::RequiredError("a PROMPT (or text on standard input, or --ids)");
+  if (!has_prompt) {
+    if (stdin_is_terminal())
+      throw UsageError("run: a PROMPT (or text on standard input, or --ids) is required");
     prompt = read_stdin();
     if (!prompt.empty() && prompt.back() == '\n') prompt.pop_back();
   }
@@ -100,7 +101,7 @@ std::string generate_text(Engine& engine, Session& session, const RunOptions& op
   return text;
 }
 
-int run(const RunOptions& options, const CLI::App& app) {
+int run(const RunOptions& options, bool has_prompt) {
   catch_interrupts();
   EngineOptions engine_options = options.engine;
   check_max_loss(options.max_loss, engine_options);
@@ -108,7 +109,7 @@ int run(const RunOptions& options, const CLI::App& app) {
   if (options.monitor) Monitor::check_terminal();
   engine_options.monitor = options.monitor;
   const std::unique_ptr<Engine> engine = open_engine(engine_options);
-  const std::vector<int32_t> ids = prompt_ids(options, *engine, app);
+  const std::vector<int32_t> ids = prompt_ids(options, *engine, has_prompt);
   const GenerateOptions generate = generate_options(options.sampling, engine->default_sampler());
   engine->check(generate);
   const auto n_prompt = static_cast<int64_t>(ids.size());
@@ -147,26 +148,26 @@ int run(const RunOptions& options, const CLI::App& app) {
 
 }  // namespace
 
-Action define_run(CLI::App& app) {
+Action define_run(Arguments& args) {
   auto options = std::make_shared<RunOptions>();
-  add_model_flags(app, options->engine);
-  add_task_flag(app, options->engine);
-  app.add_option("PROMPT", options->prompt, "the text to answer or continue");
-  app.add_option("--system", options->system, "a system message for the chat template")->type_name("TEXT");
-  app.add_flag("--raw", options->raw, "continue the prompt as it is, without the chat template");
-  app.add_option("--ids", options->ids_file, "the prompt as token ids, a JSON array; - for standard input")
-      ->type_name("IDS.json");
-  CLI::Option* const json =
-      app.add_flag("--json", options->json, "print one JSON object with text, tokens and statistics");
-  add_timeline_flag(app, options->timeline_file);
-  app.add_flag("--stats", options->stats, "print the line of statistics also where it is not a terminal");
-  app.add_flag("--monitor", options->monitor,
-               "watch it at work, full screen: experts in memory, hits, reads, waits, each layer's time")
-      ->excludes(json);
-  add_max_loss_flags(app, options->max_loss);
-  add_sampling_flags(app, options->sampling);
-  app.footer(kExamples);
-  return [options, &app] { return run(*options, app); };
+  add_model_flags(args, options->engine);
+  add_task_flag(args, options->engine);
+  const Option prompt = args.positional("PROMPT", options->prompt, "the text to answer or continue");
+  args.option("--system TEXT", options->system, "a system message for the chat template");
+  args.flag("--raw", options->raw, "continue the prompt as it is, without the chat template");
+  args.option("--ids IDS.json", options->ids_file,
+              "the prompt as token ids, a JSON array; - for standard input");
+  const Option json =
+      args.flag("--json", options->json, "print one JSON object with text, tokens and statistics");
+  add_timeline_flag(args, options->timeline_file);
+  args.flag("--stats", options->stats, "print the line of statistics also where it is not a terminal");
+  args.flag("--monitor", options->monitor,
+            "watch it at work, full screen: experts in memory, hits, reads, waits, each layer's time")
+      .excludes(json);
+  add_max_loss_flags(args, options->max_loss);
+  add_sampling_flags(args, options->sampling);
+  args.footer(kExamples);
+  return [options, prompt] { return run(*options, prompt.given()); };
 }
 
 }  // namespace sluice

@@ -1,7 +1,7 @@
 // sluice simulate: what each cache policy would have hit at each budget, on recorded routing.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -185,30 +186,25 @@ int simulate(const SimulateOptions& options) {
 
 }  // namespace
 
-Action define_simulate(CLI::App& app) {
+Action define_simulate(Arguments& args) {
   auto options = std::make_shared<SimulateOptions>();
-  app.add_option("TRACE", options->trace, "what sluice trace has written")->required();
-  const auto list = [&app](const char* name, std::vector<std::string>& into, const char* what) {
-    return app.add_option(name, into, what)->delimiter(',')->allow_extra_args(false);
-  };
-  list("--budgets", options->budgets, "memory for experts: 25%,2G,...; by default 10% to 90%")
-      ->type_name("SIZE,SIZE");
-  list("--ram", options->ram, "memory of the whole process, of which experts get what the rest leaves")
-      ->type_name("SIZE,SIZE")
-      ->excludes("--budgets");
-  list("--policy", options->policies, "all, or some of --cache-policy")->type_name("NAME,NAME");
-  list("--split", options->splits, "all, or some of --cache-split")->type_name("NAME,NAME");
-  app.add_option("--task", options->task, "begin with the experts of this task's profile (sluice profile)")
-      ->type_name("NAME");
-  app.add_option("--ssd", options->ssd, "bytes per second to predict with; by default as traced")
-      ->type_name("SIZE/s");
-  app.add_option("--token-ms", options->token_ms, "time of a token without waiting; by default as traced")
-      ->type_name("MS")
-      ->check(CLI::PositiveNumber.description(""));
-  app.add_option("--svg", options->svg, "draw the curves of one split, the shared one if it is there")
-      ->type_name("FILE");
-  app.add_flag("--json", options->json, "print one JSON object");
-  app.footer(R"(
+  args.positional("TRACE", options->trace, "what sluice trace has written").required();
+  const Option budgets = args.option("--budgets SIZE,SIZE", options->budgets,
+                                     "memory for experts: 25%,2G,...; by default 10% to 90%")
+                             .separated();
+  args.option("--ram SIZE,SIZE", options->ram,
+              "memory of the whole process, of which experts get what the rest leaves")
+      .separated()
+      .excludes(budgets);
+  args.option("--policy NAME,NAME", options->policies, "all, or some of --cache-policy").separated();
+  args.option("--split NAME,NAME", options->splits, "all, or some of --cache-split").separated();
+  args.option("--task NAME", options->task, "begin with the experts of this task's profile (sluice profile)");
+  args.option("--ssd SIZE/s", options->ssd, "bytes per second to predict with; by default as traced");
+  args.option("--token-ms MS", options->token_ms, "time of a token without waiting; by default as traced")
+      .range(std::numeric_limits<double>::min(), std::numeric_limits<double>::max());
+  args.option("--svg FILE", options->svg, "draw the curves of one split, the shared one if it is there");
+  args.flag("--json", options->json, "print one JSON object");
+  args.footer(R"(
 examples:
   sluice simulate story.trace
   sluice simulate story.trace --budgets 25%,50%,75% --policy lru,lfu --split shared

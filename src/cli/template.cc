@@ -1,9 +1,9 @@
 // sluice template: renders a chat template exactly.
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/model_flags.h"
@@ -60,19 +60,15 @@ int render(const TemplateOptions& options) {
 
 }  // namespace
 
-Action define_template(CLI::App& app) {
+Action define_template(Arguments& args) {
   auto options = std::make_shared<TemplateOptions>();
-  add_model_argument(app, options->model);
-  app.add_option("--template", options->template_file, "a Jinja file instead of a model's template")
-      ->type_name("FILE");
-  app.add_option(
-         "--context", options->context_file,
-         "a JSON object of variables: messages, tools, add_generation_prompt, ...; - for standard input")
-      ->type_name("FILE.json")
-      ->required();
-  app.add_option("--now", options->now, "what strftime_now sees, for instance 2025-07-10T12:00:00")
-      ->type_name("TIME");
-  app.footer(R"(
+  add_model_argument(args, options->model);
+  args.option("--template FILE", options->template_file, "a Jinja file instead of a model's template");
+  args.option("--context FILE.json", options->context_file,
+              "a JSON object of variables: messages, tools, add_generation_prompt, ...; - for standard input")
+      .required();
+  args.option("--now TIME", options->now, "what strftime_now sees, for instance 2025-07-10T12:00:00");
+  args.footer(R"(
 examples:
   echo '{"messages": [{"role": "user", "content": "Hi"}]}' | sluice template model.gguf --context -
   sluice template --template chat_template.jinja --context conversation.json --now 2025-07-10T12:00:00

@@ -1,10 +1,10 @@
 // sluice tokenize and sluice detokenize: text to ids and back. Work on anything that has a tokenizer, also
 // without weights.
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/model_flags.h"
@@ -30,7 +30,8 @@ std::string dump(const Json& json) {
 
 struct TokenizeOptions {
   std::string model = "demo";
-  std::string text, file;
+  std::string text;
+  std::string file = "-";
   bool bos = false;
   bool plain = false;
   bool json = false;
@@ -77,38 +78,33 @@ int detokenize(const DetokenizeOptions& options) {
 
 }  // namespace
 
-Action define_tokenize(CLI::App& app) {
+Action define_tokenize(Arguments& args) {
   auto options = std::make_shared<TokenizeOptions>();
-  add_model_argument(app, options->model);
-  CLI::Option* text = app.add_option("--text", options->text, "the text")->type_name("TEXT");
-  app.add_option("--file", options->file, "a file with the text; - for standard input, the default")
-      ->type_name("FILE")
-      ->excludes(text);
-  app.add_flag("--bos", options->bos, "add what the model puts around a prompt, such as a BOS token");
-  app.add_flag("--plain", options->plain, "take <|special|> tokens in the text for text like any other");
-  app.add_flag("--json", options->json, "print the ids as one JSON array, as --ids takes it");
-  app.footer(R"(
+  add_model_argument(args, options->model);
+  const Option text = args.option("--text TEXT", options->text, "the text");
+  args.option("--file FILE", options->file, "a file with the text; - for standard input, the default")
+      .excludes(text);
+  args.flag("--bos", options->bos, "add what the model puts around a prompt, such as a BOS token");
+  args.flag("--plain", options->plain, "take <|special|> tokens in the text for text like any other");
+  args.flag("--json", options->json, "print the ids as one JSON array, as --ids takes it");
+  args.footer(R"(
 examples:
   sluice tokenize demo --text "Once upon a time"     one token per line with its id
   sluice tokenize demo --file story.txt --json > ids.json
 
 MODEL may also be a tokenizer.json, a tokenizer.model or a GGUF file without weights.)");
-  return [options, text] {
-    TokenizeOptions resolved = *options;
-    if (resolved.file.empty()) resolved.file = "-";
-    return tokenize(resolved, text->count() > 0);
-  };
+  return [options, text] { return tokenize(*options, text.given()); };
 }
 
-Action define_detokenize(CLI::App& app) {
+Action define_detokenize(Arguments& args) {
   auto options = std::make_shared<DetokenizeOptions>();
-  add_model_argument(app, options->model);
-  app.add_option("ID", options->ids, "token ids");
-  app.add_option("--ids", options->ids_file, "a JSON array of token ids; - for standard input, the default")
-      ->type_name("IDS.json");
-  app.add_flag("--skip-special", options->skip_special, "leave control tokens out");
-  app.add_flag("--json", options->json, "print {\"text\": ...}");
-  app.footer(R"(
+  add_model_argument(args, options->model);
+  args.positional("ID", options->ids, "token ids");
+  args.option("--ids IDS.json", options->ids_file,
+              "a JSON array of token ids; - for standard input, the default");
+  args.flag("--skip-special", options->skip_special, "leave control tokens out");
+  args.flag("--json", options->json, "print {\"text\": ...}");
+  args.footer(R"(
 examples:
   sluice detokenize demo 574 560 259 452
   sluice detokenize demo --ids ids.json)");

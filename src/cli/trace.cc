@@ -1,11 +1,11 @@
 // sluice trace: which experts a model really chooses, in a file that `sluice simulate` replays.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <memory>
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
@@ -44,7 +44,7 @@ std::vector<std::vector<int32_t>> texts_to_read(const TraceOptions& options, con
   }
   if (!options.ids_file.empty()) texts.push_back(read_ids(options.ids_file));
   if (has_prompt) texts.push_back(engine.tokenize(options.prompt));
-  if (texts.empty()) throw CLI::RequiredError("a PROMPT, --file or --ids");
+  if (texts.empty()) throw UsageError("trace: a PROMPT, --file or --ids is required");
   const int64_t n_wanted = static_cast<int64_t>(texts.back().size()) + options.n_new;
   if (n_wanted > engine.n_ctx())
     throw_error(
@@ -104,13 +104,13 @@ TraceShape shape_of(const Engine& engine) {
   return shape;
 }
 
-int trace(const TraceOptions& options, const CLI::App& app) {
+int trace(const TraceOptions& options, bool has_prompt) {
   catch_interrupts();
   const std::unique_ptr<Engine> engine = open_engine(options.engine);
   if (engine->info().n_experts == 0)
     throw_error(ErrorKind::kUnsupported, "%s has no experts: a dense model reads the same for every token",
                 printable(engine->info().path).c_str());
-  const auto texts = texts_to_read(options, *engine, app.count("PROMPT") > 0);
+  const auto texts = texts_to_read(options, *engine, has_prompt);
   int64_t longest = 0;
   size_t n_all = static_cast<size_t>(options.n_new);
   for (const std::vector<int32_t>& text : texts) {
@@ -170,29 +170,22 @@ int trace(const TraceOptions& options, const CLI::App& app) {
 
 }  // namespace
 
-Action define_trace(CLI::App& app) {
+Action define_trace(Arguments& args) {
   auto options = std::make_shared<TraceOptions>();
   options->engine.prefill_chunk = 1;
-  add_model_flags(app, options->engine);
-  app.add_option("PROMPT", options->prompt, "text to read as it is");
-  app.add_option("--file", options->files,
-                 "text to read in contexts side by side; may be given several times")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
-  app.add_option("--ids", options->ids_file, "token ids to read, a JSON array; - for standard input")
-      ->type_name("IDS.json");
-  app.add_option("--limit", options->limit, "tokens of each --file at most")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32).description(""))
-      ->capture_default_str();
-  app.add_option("-n,--max-tokens", options->n_new, "new tokens to make after the last text")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24).description(""))
-      ->capture_default_str();
-  app.add_option("-o,--out", options->out, "the file to write, once all is recorded")
-      ->type_name("FILE")
-      ->required();
-  app.footer(R"(
+  add_model_flags(args, options->engine);
+  const Option prompt = args.positional("PROMPT", options->prompt, "text to read as it is");
+  args.option("--file FILE", options->files,
+              "text to read in contexts side by side; may be given several times");
+  args.option("--ids IDS.json", options->ids_file, "token ids to read, a JSON array; - for standard input");
+  args.option("--limit N", options->limit, "tokens of each --file at most")
+      .range(int64_t{1}, int64_t{1} << 32)
+      .show_default();
+  args.option("-n,--max-tokens N", options->n_new, "new tokens to make after the last text")
+      .range(0, 1 << 24)
+      .show_default();
+  args.option("-o,--out FILE", options->out, "the file to write, once all is recorded").required();
+  args.footer(R"(
 examples:
   sluice trace moe.gguf "Once upon a time" -n 200 -o story.trace
   sluice trace moe.gguf --file novel.txt --file code.py -o topics.trace      topics that switch
@@ -203,7 +196,7 @@ Records the experts and router weights of every token and layer. A text is read 
 its own, as if it was being made; with --chunk N in passes of N tokens, as prompts are. The order is --file,
 --ids, PROMPT; new tokens follow the last. The file also keeps the time that a token took and the speed of the
 drive, measured in this run; it is described in docs/formats.md.)");
-  return [options, &app] { return trace(*options, app); };
+  return [options, prompt] { return trace(*options, prompt.given()); };
 }
 
 }  // namespace sluice

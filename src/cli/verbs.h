@@ -5,41 +5,39 @@
 #include <functional>
 #include <span>
 
-namespace CLI {
-class App;
-}
-
 namespace sluice {
+
+class Arguments;
 
 // What a verb does once its options are parsed; returns the exit code. May throw Error.
 using Action = std::function<int()>;
 
 struct Verb {
   const char* name;
-  const char* summary;              // one line, for `sluice --help`
-  Action (*define)(CLI::App& app);  // declares options, help and examples
+  const char* summary;                // one line, for `sluice --help`
+  Action (*define)(Arguments& args);  // declares options, help and examples
 };
 
 std::span<const Verb> all_verbs();
 
-Action define_run(CLI::App& app);
-Action define_chat(CLI::App& app);
-Action define_demo(CLI::App& app);
-Action define_inspect(CLI::App& app);
-Action define_tokenize(CLI::App& app);
-Action define_detokenize(CLI::App& app);
-Action define_template(CLI::App& app);
-Action define_logits(CLI::App& app);
-Action define_perplexity(CLI::App& app);
-Action define_bench(CLI::App& app);
-Action define_trace(CLI::App& app);
-Action define_simulate(CLI::App& app);
-Action define_profile(CLI::App& app);
-Action define_compress(CLI::App& app);
-Action define_forge(CLI::App& app);
-Action define_plan(CLI::App& app);
-Action define_browse(CLI::App& app);
-Action define_doctor(CLI::App& app);
-Action define_version(CLI::App& app);
+Action define_run(Arguments& args);
+Action define_chat(Arguments& args);
+Action define_demo(Arguments& args);
+Action define_inspect(Arguments& args);
+Action define_tokenize(Arguments& args);
+Action define_detokenize(Arguments& args);
+Action define_template(Arguments& args);
+Action define_logits(Arguments& args);
+Action define_perplexity(Arguments& args);
+Action define_bench(Arguments& args);
+Action define_trace(Arguments& args);
+Action define_simulate(Arguments& args);
+Action define_profile(Arguments& args);
+Action define_compress(Arguments& args);
+Action define_forge(Arguments& args);
+Action define_plan(Arguments& args);
+Action define_browse(Arguments& args);
+Action define_doctor(Arguments& args);
+Action define_version(Arguments& args);
 
 }  // namespace sluice

@@ -1,9 +1,9 @@
 // sluice version: what this binary is and what it found on this machine.
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/verbs.h"
@@ -13,9 +13,9 @@
 
 namespace sluice {
 
-Action define_version(CLI::App& app) {
+Action define_version(Arguments& args) {
   auto json = std::make_shared<bool>(false);
-  app.add_flag("--json", *json, "print one JSON object");
+  args.flag("--json", *json, "print one JSON object");
   return [json] {
     const std::vector<std::string> isas = available_isas();
     const std::string reader = make_reader(1)->name();
