@@ -186,8 +186,8 @@ int plan(PlanOptions options) {
   catch_interrupts();
   const std::optional<Routing> routing = parse_routing(options.routing);
   if (!routing)
-    throw_error(ErrorKind::kInvalid, "--routing %s: write typical, uniform or zipf:A, A from 0 to 8",
-                printable(options.routing).c_str());
+    throw UsageError("plan: --routing " + printable(options.routing) +
+                     ": write typical, uniform or zipf:A, A from 0 to 8");
   options.workload.routing = *routing;
   PlanReport report;
   report.model = open_planned(options.engine);

@@ -13,10 +13,10 @@ namespace {
 constexpr double kMostReadBytes = 512 << 10;  // into which the engine cuts its reads
 
 // Found by short runs of this engine; docs/performance.md says how to find them again.
-constexpr double kStreamEfficiency = 0.7;  // of the disk's speed in order: dense weights
-constexpr double kBurstEfficiency = 0.58;  // of its speed in bursts: the experts that a token misses
-constexpr double kSweepEfficiency = 0.62;  // of its speed at random: the experts of a whole prompt
-constexpr double kFewRows = 64;            // below which that counts
+constexpr double kStreamEfficiency = 0.65;  // of the disk's speed in order: dense weights
+constexpr double kBurstEfficiency = 0.58;   // of its speed in bursts: the experts that a token misses
+constexpr double kSweepEfficiency = 0.62;   // of its speed at random: the experts of a whole prompt
+constexpr double kFewRows = 64;             // below which that counts
 constexpr double kFewRowsEfficiency =
     0.65;                                 // of the kernels with few rows: experts' vary from one to the next
 constexpr double kMissSeconds = 0.25e-3;  // of a layer that must read, beside the reads
