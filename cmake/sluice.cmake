@@ -12,6 +12,8 @@ find_package(PkgConfig REQUIRED)
 add_library(sluice_flags INTERFACE)
 target_compile_options(sluice_flags INTERFACE
   -Wall -Wextra -Wno-missing-field-initializers -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror
+  # What clang-tidy calls bugprone-reserved-identifier, for which it would take a fifth of its time.
+  $<$<CXX_COMPILER_ID:Clang>:-Wreserved-identifier>
   $<$<CONFIG:Debug>:-O1 -g>
   $<$<CONFIG:Release>:-O2>)
 target_compile_definitions(sluice_flags INTERFACE $<$<CONFIG:Debug>:SLUICE_DEBUG=1>)
@@ -37,11 +39,10 @@ if(SLUICE_TESTS)
   endif()
 endif()
 
-# Sanitized, the frameworks' templates take most of a minute a file to optimise, and these files compute nothing.
+# Files that compute next to nothing are compiled for the compiler's sake: sanitized, the frameworks' templates take
+# most of a minute a file to optimise.
 function(sluice_compile_quickly)
-  if(SLUICE_SANITIZE)
-    set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -O0)
-  endif()
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "$<IF:$<BOOL:${SLUICE_SANITIZE}>,-O0,$<$<CONFIG:Release>:-O1>>")
 endfunction()
 
 # sluice_floor(NAME [DEPS libs below...] [LIBS third-party targets...])
