@@ -127,8 +127,8 @@ TEST(CostModel, TextKeepsToSomeExperts) {
 
 // The policy's counts on forged routing: docs/performance.md, "The expert cache on real routing".
 TEST(CostModel, ZipfHitsAreThoseOfTheSimulator) {
-  const std::pair<double, double> counted[] = {
-      {0.1, 0.609}, {0.2, 0.783}, {0.3, 0.860}, {0.5, 0.932}, {0.7, 0.969}, {0.9, 0.988}};
+  const std::pair<double, double> counted[] = {{0.1, 0.609}, {0.2, 0.783}, {0.3, 0.860},
+                                               {0.5, 0.932}, {0.7, 0.969}, {0.9, 0.988}};
   for (const auto& [share, hits] : counted) EXPECT_NEAR(hit_rate(kZipf1, share), hits, 0.02) << share;
 }
 
