@@ -42,7 +42,12 @@ endif()
 # Files that compute next to nothing are compiled for the compiler's sake: sanitized, the frameworks' templates take
 # most of a minute a file to optimise.
 function(sluice_compile_quickly)
-  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "$<IF:$<BOOL:${SLUICE_SANITIZE}>,-O0,$<$<CONFIG:Release>:-O1>>")
+  if(SLUICE_SANITIZE)
+    set(quick -O0)
+  else()
+    set(quick $<$<CONFIG:Release>:-O1>)
+  endif()
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${quick}")
 endfunction()
 
 # sluice_floor(NAME [DEPS libs below...] [LIBS third-party targets...])
