@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <random>
 
 #include "base/error.h"
 #include "model/predictor/expert_predictor.h"
 #include "model/predictor/prefetch_trial.h"
+#include "model/predictor/prefetcher.h"
 
 namespace sluice {
 namespace {
@@ -140,6 +142,19 @@ TEST(ExpertPredictor, UnknownNamesAreRefused) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kInvalid);
     EXPECT_NE(std::string(error.what()).find("cooccurrence"), std::string::npos);
+  }
+}
+
+TEST(Prefetcher, ChecksWhatItIsAskedFor) {
+  for (const char* mode : {"off", "auto", "study", "router", "linear:1", "frequency:64"})
+    EXPECT_NO_THROW(Prefetcher::check_mode(mode)) << mode;
+  for (const char* mode : {"", "on", "linear:", "linear:0", "linear:-1", "linear:1x", "auto:1", "none:1"}) {
+    try {
+      Prefetcher::check_mode(mode);
+      ADD_FAILURE() << mode;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kInvalid) << mode;
+    }
   }
 }
 
