@@ -10,6 +10,7 @@ Exit status 77 where the kernel does not count what a process writes.
 import json
 import os
 import pathlib
+import select
 import subprocess
 import sys
 import tempfile
@@ -57,10 +58,19 @@ def main():
                                 "--ignore-eos", "--task", "silent"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env={**os.environ, "XDG_STATE_HOME": f"{folder}/state"})
         profiles = pathlib.Path(f"{folder}/state/sluice/profiles")
-        n_read = 0
-        while piece := run.stdout.read1(65536):
+        pipe, n_read = run.stdout.fileno(), 0
+        os.set_blocking(pipe, False)
+        while True:
+            try:
+                while piece := os.read(pipe, 65536):
+                    n_read += len(piece)
+                break
+            except BlockingIOError:  # the text so far was read: what comes now was made after the look
+                has_written = counters(run.pid)["write_bytes"] != 0 or profiles.exists()
+            select.select([pipe], [], [])
+            piece = os.read(pipe, 65536)
             n_read += len(piece)
-            if not piece.endswith(b"\n") and (counters(run.pid)["write_bytes"] != 0 or profiles.exists()):
+            if has_written and piece.strip(b"\n"):
                 problems.append(f"--task: something was written after {n_read} bytes of text")
         os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)
         written = counters(run.pid)["write_bytes"]
