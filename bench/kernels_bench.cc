@@ -3,12 +3,11 @@
 //   matmul/<isa>/<encoding>[+f32]/rows:<output>x<input>/batch:<n>/threads:<t>
 //   attention/<isa>/<kv type>/dim:<n>/group:<n>/context:<n>/batch:<n>/threads:<t>    8 KV heads
 //
-// Weights are many matrices (layers of a KV cache), on huge pages, several times the caches together, used in
-// turn, so that a batch of 1 reads memory and not a cache. bytes_per_second counts the bytes of the weights
-// (keys and values), items_per_second the operations (2 per product). Select with --benchmark_filter;
-// bench/table.py stores the tables of docs/performance.md.
+// Weights are many matrices (layers of a KV cache), on huge pages, three times the last-level cache together
+// and 512 MiB at least, used in turn, so that a batch of 1 reads memory and not a cache. bytes_per_second
+// counts the bytes of the weights (keys and values), items_per_second the operations (2 per product). Select
+// with --benchmark_filter; bench/table.py stores the tables of docs/performance.md.
 #include <benchmark/benchmark.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -18,15 +17,15 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "plan/peaks.h"
 #include "platform/memory_info.h"
 
 namespace sluice {
 namespace {
 
-// Bytes of all matrices of a benchmark.
+// Bytes of all matrices of a benchmark: as much as read peaks are measured on.
 size_t weight_bytes() {
-  static const size_t bytes =
-      std::max<size_t>(256u << 20, 2 * static_cast<size_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE))));
+  static const size_t bytes = read_buffer_bytes(UINT64_MAX);
   return bytes;
 }
 

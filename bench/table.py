@@ -34,8 +34,8 @@ def build(jobs):
 
 
 def measure_peaks(isa):
-    return json.loads(output_of(BIN / "sluice", "bench", "demo", "--ram", "4G", "--isa", isa, "-p", "1", "-n", "1", "-r", "1",
-                                "--json"))["peaks"]
+    return json.loads(output_of(BIN / "sluice", "bench", "demo", "--ram", "4G", "--isa", isa, "-p", "1", "-n", "1",
+                                "-r", "1", "--json"))["peaks"]
 
 
 def better(a, b):

@@ -24,7 +24,8 @@ std::unique_ptr<ExpertPredictor> make_expert_predictor(const std::string& name, 
   if (name == "frequency") return make_frequency_predictor(shape);
   std::string names;
   for (const char* known : kNames) names += std::string(names.empty() ? "" : ", ") + known;
-  throw_error(ErrorKind::kInvalid, "there is no expert predictor \"%s\": choose one of %s",
+  throw_error(ErrorKind::kInvalid,
+              "there is no expert predictor \"%s\": choose one of %s (or auto, off, study)",
               printable(name).c_str(), names.c_str());
 }
 

@@ -178,7 +178,7 @@ void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<c
     }
   }
   store_.expect(expected_);
-  if (most_ < k) keep_missing(most_, weights.experts.n_parts);
+  if (most_ != SIZE_MAX) keep_missing(most_, weights.experts.n_parts);
   go_on();
 }
 
