@@ -2,11 +2,7 @@
 // integers lie transposed, lane r holding row r, so that a product needs no sum across lanes. Layouts in
 // prose: encoding/block_<name>.h. Not here: the products (dot.inl.h).
 //
-// A decoder has
-//   kRun             columns that share a scale: 32 or 16
-//   kHasMin          value = scale * q + min instead of scale * q
-//   kZeroShift       -1, or log2 of the zero point: value = scale * (q - (1 << kZeroShift))
-//   kIsWide          bytes use the whole range (else 0 to 127); its zero point is 128
+// A decoder has a PanelFormat and
 //   kUnit            columns that unit() decodes at once
 //   unit(rows, col, out)   out: kUnit / 32 blocks, kPanelGroups apart (the groups of a panel alternate)
 //   kHasEight        (if there is such a member) eight(rows, col, take) decodes the eight blocks from col on
@@ -28,6 +24,20 @@ struct PanelBlock<kRunOf, false> {
   static constexpr int kRuns = 32 / kRunOf;
   I q[8];
   F scale[kRuns];
+};
+
+// What is left of an encoding once it is decoded. Encodings that leave the same share the code of their
+// products.
+//   kRun        columns that share a scale: 32 or 16
+//   kHasMin     value = scale * q + min instead of scale * q
+//   kZeroShift  -1, or log2 of the zero point: value = scale * (q - (1 << kZeroShift))
+//   kIsWide     bytes use the whole range (else 0 to 127); its zero point is 128
+template <int kRunOf, bool kMin, int kZero, bool kWide>
+struct PanelFormat {
+  using Format = PanelFormat;
+  using Block = PanelBlock<kRunOf, kMin>;
+  static constexpr int kRun = kRunOf, kZeroShift = kZero;
+  static constexpr bool kHasMin = kMin, kIsWide = kWide;
 };
 
 // Weight rows in the lanes, by plane.
@@ -149,11 +159,9 @@ SLUICE_INLINE void eight_nibble_blocks(const LaneRows& row, int64_t at, const Ta
   odd(7);
 }
 
-struct DecodeQ4_0 {
-  using Block = PanelBlock<32, false>;
-  static constexpr int kRun = 32, kZeroShift = 3, kUnit = 32;
+struct DecodeQ4_0 : PanelFormat<32, false, 3, false> {
+  static constexpr int kUnit = 32;
   static constexpr bool kHasScalePlanes = false, kHasEight = true;
-  static constexpr bool kHasMin = false, kIsWide = false;
   template <class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     eight_nibble_blocks<Block>(rows.plane[0], col / 32 * 18, take);
@@ -165,11 +173,9 @@ struct DecodeQ4_0 {
   }
 };
 
-struct DecodeQ4_1 {
-  using Block = PanelBlock<32, true>;
-  static constexpr int kRun = 32, kZeroShift = -1, kUnit = 32;
+struct DecodeQ4_1 : PanelFormat<32, true, -1, false> {
+  static constexpr int kUnit = 32;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = true, kIsWide = false;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 20;
     const I head = first_word(rows.plane[0], at);
@@ -179,11 +185,9 @@ struct DecodeQ4_1 {
   }
 };
 
-struct DecodeQ5_0 {
-  using Block = PanelBlock<32, false>;
-  static constexpr int kRun = 32, kZeroShift = 4, kUnit = 32;
+struct DecodeQ5_0 : PanelFormat<32, false, 4, false> {
+  static constexpr int kUnit = 32;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = false, kIsWide = false;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 22;
     I head[4];
@@ -194,11 +198,9 @@ struct DecodeQ5_0 {
   }
 };
 
-struct DecodeQ5_1 {
-  using Block = PanelBlock<32, true>;
-  static constexpr int kRun = 32, kZeroShift = -1, kUnit = 32;
+struct DecodeQ5_1 : PanelFormat<32, true, -1, false> {
+  static constexpr int kUnit = 32;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = true, kIsWide = false;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 24;
     I head[4];
@@ -210,11 +212,9 @@ struct DecodeQ5_1 {
   }
 };
 
-struct DecodeQ8_0 {
-  using Block = PanelBlock<32, false>;
-  static constexpr int kRun = 32, kZeroShift = 7, kUnit = 32;
+struct DecodeQ8_0 : PanelFormat<32, false, 7, true> {
+  static constexpr int kUnit = 32;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = false, kIsWide = true;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * 34;
     out->scale[0] = f16_low(first_word(rows.plane[0], at));
@@ -227,11 +227,9 @@ SLUICE_INLINE void lookup_wide(const int8_t* levels, I* q) {
   SLUICE_UNROLL for (int j = 0; j < 8; ++j) q[j] = wide_from_signed(i_lookup(levels, q[j]));
 }
 
-struct DecodeIQ4_NL {
-  using Block = PanelBlock<32, false>;
-  static constexpr int kRun = 32, kZeroShift = 7, kUnit = 32;
+struct DecodeIQ4_NL : PanelFormat<32, false, 7, true> {
+  static constexpr int kUnit = 32;
   static constexpr bool kHasScalePlanes = false, kHasEight = true;
-  static constexpr bool kHasMin = false, kIsWide = true;
   template <class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     eight_nibble_blocks<Block>(rows.plane[0], col / 32 * 18, [&](int b, Block& block) SLUICE_LAMBDA_INLINE {
@@ -247,11 +245,9 @@ struct DecodeIQ4_NL {
   }
 };
 
-struct DecodeMXFP4 {
-  using Block = PanelBlock<32, false>;
-  static constexpr int kRun = 32, kZeroShift = 4, kUnit = 32;
+struct DecodeMXFP4 : PanelFormat<32, false, 4, false> {
+  static constexpr int kUnit = 32;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = false, kIsWide = false;
   // The doubled levels, 16 above.
   static constexpr uint8_t kLevels[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
@@ -292,11 +288,9 @@ SLUICE_INLINE void set_run(const SixBitRuns& runs, PanelBlock<32, true>* out) {
   if constexpr (r < 7) set_run<r + 1>(runs, out);
 }
 
-struct DecodeQ4_K {
-  using Block = PanelBlock<32, true>;
-  static constexpr int kRun = 32, kZeroShift = -1, kUnit = 256;
+struct DecodeQ4_K : PanelFormat<32, true, -1, false> {
+  static constexpr int kUnit = 256;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = true, kIsWide = false;
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 256 * 144;
     set_run<0>(six_bit_runs(rows.plane[0], at), out);
@@ -313,11 +307,9 @@ struct DecodeQ4_K {
   }
 };
 
-struct DecodeQ5_K {
-  using Block = PanelBlock<32, true>;
-  static constexpr int kRun = 32, kZeroShift = -1, kUnit = 256;
+struct DecodeQ5_K : PanelFormat<32, true, -1, false> {
+  static constexpr int kUnit = 256;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = true, kIsWide = false;
   template <int pair>
   static SLUICE_INLINE void runs_pair(const Rows& rows, int64_t at, const I* high, Block* out) {
     I v[8];
@@ -337,11 +329,9 @@ struct DecodeQ5_K {
   }
 };
 
-struct DecodeQ6_K {
-  using Block = PanelBlock<16, false>;
-  static constexpr int kRun = 16, kZeroShift = 5, kUnit = 256;
+struct DecodeQ6_K : PanelFormat<16, false, 5, false> {
+  static constexpr int kUnit = 256;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = false, kIsWide = false;
   template <int i>  // run i: 0 to 15
   static SLUICE_INLINE void set_scales(F scale, const I* run_scales, Block* out) {
     out[i / 2 * kPanelGroups].scale[i % 2] = f_mul(scale, s8_to_f<i % 4>(run_scales[i / 4]));
@@ -370,11 +360,9 @@ struct DecodeQ6_K {
   }
 };
 
-struct DecodeQ2_K {
-  using Block = PanelBlock<16, true>;
-  static constexpr int kRun = 16, kZeroShift = -1, kUnit = 256;
+struct DecodeQ2_K : PanelFormat<16, true, -1, false> {
+  static constexpr int kUnit = 256;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = true, kIsWide = false;
   template <int i>
   static SLUICE_INLINE void set_runs(F scale, F neg_min, const I* runs, Block* out) {
     out[i / 2 * kPanelGroups].scale[i % 2] = f_mul(scale, u8_to_f<i % 4>(low_nibbles(runs[i / 4])));
@@ -403,11 +391,9 @@ struct DecodeQ2_K {
   }
 };
 
-struct DecodeQ3_K {
-  using Block = PanelBlock<16, false>;
-  static constexpr int kRun = 16, kZeroShift = 2, kUnit = 256;
+struct DecodeQ3_K : PanelFormat<16, false, 2, false> {
+  static constexpr int kUnit = 256;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = false, kIsWide = false;
   template <int i>
   static SLUICE_INLINE void set_scales(F scale, const I* run_scales, Block* out) {
     const F run = f_sub(u8_to_f<i % 4>(run_scales[i / 4]), f_set(32));
@@ -447,11 +433,9 @@ struct DecodeQ3_K {
   }
 };
 
-struct DecodeIQ4_XS {
-  using Block = PanelBlock<32, false>;
-  static constexpr int kRun = 32, kZeroShift = 7, kUnit = 256;
+struct DecodeIQ4_XS : PanelFormat<32, false, 7, true> {
+  static constexpr int kUnit = 256;
   static constexpr bool kHasScalePlanes = false;
-  static constexpr bool kHasMin = false, kIsWide = true;
   template <int r>
   static SLUICE_INLINE void set_scales(F scale, const I* head, Block* out) {
     const I low = i_and(i_shr<4 * r>(head[1]), i_set(15));
@@ -537,12 +521,10 @@ SLUICE_INLINE void load_scales(const LaneRows& row, ScaleType type, int64_t inde
 }
 
 template <int kBits>
-struct DecodeAffine {
+struct DecodeAffine : PanelFormat<32, true, kBits == 8 ? 7 : -1, kBits == 8> {
   using Block = PanelBlock<32, true>;
-  static constexpr int kRun = 32, kUnit = 32;
+  static constexpr int kUnit = 32;
   static constexpr bool kHasScalePlanes = true;
-  static constexpr bool kHasMin = true, kIsWide = kBits == 8;
-  static constexpr int kZeroShift = kIsWide ? 7 : -1;
   // n_cols <= 512; col need not begin a group.
   static void scales(const Rows& rows, int64_t col, int64_t n_cols, Block* out) {
     const int64_t group = rows.params.group, first = col / group;
@@ -559,13 +541,13 @@ struct DecodeAffine {
       left -= 32;
       out->scale[0] = scale[i];
       // 8-bit values are counted from 128, so that the sums stay small.
-      out->min[0] = kIsWide ? f_fma(scale[i], f_set(128), min[i]) : min[i];
+      out->min[0] = DecodeAffine::kIsWide ? f_fma(scale[i], f_set(128), min[i]) : min[i];
     }
   }
   // Columns whose bytes fill 64, where that is a whole number of blocks.
   static constexpr int kBulk = kBits == 2 || kBits == 4 || kBits == 8 ? 512 / kBits : kUnit;
   static SLUICE_INLINE void values(const I* stream, Block* out) {
-    if constexpr (kIsWide) {
+    if constexpr (DecodeAffine::kIsWide) {
       SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_unsigned(stream[j]);
     } else {
       stream_words<kBits, 0>(stream, out->q);

@@ -8,40 +8,42 @@
 namespace sluice {
 namespace {
 
-#if defined(__aarch64__)
-const KernelTable& neon_i8mm_table() {
-  static const KernelTable table = [] {
-    KernelTable t = neon_dotprod::kTable;
-    t.isa = "neon-i8mm";
-    for (size_t e = 0; e < kNumEncodings; ++e) {
-      const MatmulFn matmul = neon_i8mm::kProducts.matmul_int8[e];
-      if (matmul != nullptr) t.matmul[e][static_cast<size_t>(Activation::kInt8)] = matmul;
+KernelTable changed(KernelTable table, const TableChanges& changes) {
+  table.isa = changes.isa;
+  if (changes.block_rows != 0) table.block_rows = changes.block_rows;
+  for (size_t e = 0; e < kNumEncodings; ++e) {
+    for (size_t a = 0; a < std::size(changes.matmul[e]); ++a) {
+      if (changes.matmul[e][a] != nullptr) table.matmul[e][a] = changes.matmul[e][a];
     }
-    t.int8_rounds = neon_i8mm::int8_rounds;
-    return t;
-  }();
+  }
+  if (changes.int8_rounds != nullptr) table.int8_rounds = changes.int8_rounds;
   return table;
 }
-#endif
 
-// Best first.
-std::vector<const KernelTable*> available_tables() {
-  std::vector<const KernelTable*> tables;
-  const CpuFeatures& cpu = cpu_features();
+// Best first. Made once, so that a table stays where it is.
+const std::vector<KernelTable>& available_tables() {
+  static const std::vector<KernelTable> tables = [] {
+    std::vector<KernelTable> made = {generic::kTable};
+    const CpuFeatures& cpu = cpu_features();
 #if defined(__x86_64__)
-  const bool vbmi = cpu.avx512 && cpu.avx512_vnni && cpu.avx512_vbmi;
-  if (vbmi && cpu.amx_int8) tables.push_back(&avx512_amx::kTable);
-  if (vbmi) tables.push_back(&avx512_vbmi::kTable);
-  if (cpu.avx512 && cpu.avx512_vnni) tables.push_back(&avx512::kTable);
-  if (cpu.avx2 && cpu.avx_vnni) tables.push_back(&avx2_vnni::kTable);
-  if (cpu.avx2) tables.push_back(&avx2::kTable);
+    if (cpu.avx2) made.push_back(avx2::kTable);
+    if (cpu.avx2 && cpu.avx_vnni) made.push_back(changed(avx2::kTable, avx2_vnni::kChanges));
+    if (cpu.avx512 && cpu.avx512_vnni) {
+      made.push_back(avx512::kTable);
+      if (cpu.avx512_vbmi) made.push_back(changed(made.back(), avx512_vbmi::kChanges));
+      if (cpu.avx512_vbmi && cpu.amx_int8) made.push_back(changed(made.back(), avx512_amx::kChanges));
+    }
 #elif defined(__aarch64__)
-  if (cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm) tables.push_back(&neon_i8mm_table());
-  if (cpu.neon && cpu.neon_dotprod) tables.push_back(&neon_dotprod::kTable);
-  if (cpu.neon) tables.push_back(&neon::kTable);
+    if (cpu.neon) made.push_back(neon::kTable);
+    if (cpu.neon && cpu.neon_dotprod) {
+      made.push_back(changed(neon::kTable, neon_dotprod::kChanges));
+      if (cpu.neon_i8mm) made.push_back(changed(made.back(), neon_i8mm::kChanges));
+    }
 #endif
-  (void)cpu;
-  tables.push_back(&generic::kTable);
+    (void)cpu;
+    std::reverse(made.begin(), made.end());
+    return made;
+  }();
   return tables;
 }
 
@@ -57,12 +59,12 @@ void use(T value) {
 }  // namespace
 
 const KernelTable& kernel_table(const std::string& isa) {
-  const std::vector<const KernelTable*> tables = available_tables();
-  if (isa.empty()) return *tables.front();
+  const std::vector<KernelTable>& tables = available_tables();
+  if (isa.empty()) return tables.front();
   std::string names;
-  for (const KernelTable* table : tables) {
-    if (isa == table->isa) return *table;
-    names += names.empty() ? table->isa : std::string(", ") + table->isa;
+  for (const KernelTable& table : tables) {
+    if (isa == table.isa) return table;
+    names += names.empty() ? table.isa : std::string(", ") + table.isa;
   }
   throw_error(ErrorKind::kUnsupported, "instruction set %s: not on this CPU; it has %s",
               printable(isa).c_str(), names.c_str());
@@ -70,7 +72,7 @@ const KernelTable& kernel_table(const std::string& isa) {
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> names;
-  for (const KernelTable* table : available_tables()) names.emplace_back(table->isa);
+  for (const KernelTable& table : available_tables()) names.emplace_back(table.isa);
   return names;
 }
 

@@ -8,15 +8,15 @@
 // and every shape of call goes through these functions, so nothing else can change the result. The int8
 // chain has no freedom left: all instruction sets agree bit for bit.
 
-// How a kernel sees its int8 input rows t, block b of 32 columns, `run` of Decode::kRun columns in it.
+// How a kernel sees its int8 input rows t, block b of 32 columns, `run` of Format::kRun columns in it.
 
 // Rows as they were quantised.
-template <class Decode>
+template <class Format>
 struct RowInputs {
-  static constexpr int kRuns = 32 / Decode::kRun;
+  static constexpr int kRuns = 32 / Format::kRun;
   const ActivationBlock* const* row;
 
-  const int8_t* q(int t, int64_t b, int run) const { return row[t][b].q + run * Decode::kRun; }
+  const int8_t* q(int t, int64_t b, int run) const { return row[t][b].q + run * Format::kRun; }
   float scale(int t, int64_t b) const { return row[t][b].scale; }
   int32_t neg_q(int t, int64_t b, int run) const {
     return kRuns == 1 ? row[t][b].neg_q : row[t][b].neg_q16[run];
@@ -34,24 +34,24 @@ inline constexpr bool kPacksPairs = true;
 #else
 inline constexpr bool kPacksPairs = false;
 #endif
-template <class Decode>
+template <class Format>
 struct alignas(64) PackedInputs {
-  static constexpr int kRuns = 32 / Decode::kRun;
+  static constexpr int kRuns = 32 / Format::kRun;
   static constexpr int64_t kBlocks = kPackedCols / 32;
   static constexpr bool kHasZero =  // products of pairs take it from the weights
-      Decode::kZeroShift >= 0 && !(Decode::kIsWide && kWideIsSigned) && !kPacksPairs;
-  int8_t values[kBlocks * kRuns][kPackedRows][Decode::kRun];
+      Format::kZeroShift >= 0 && !(Format::kIsWide && kWideIsSigned) && !kPacksPairs;
+  int8_t values[kBlocks * kRuns][kPackedRows][Format::kRun];
   float scales[kBlocks][kPackedRows];
-  float sums[Decode::kHasMin ? kBlocks * kRuns : 1][kPackedRows];
+  float sums[Format::kHasMin ? kBlocks * kRuns : 1][kPackedRows];
   int32_t neg_qs[kHasZero ? kBlocks * kRuns : 1][kPackedRows];
 
   // The values of rows 2p and 2p + 1.
-  int8_t* pair(int64_t run, int64_t p) { return values[run][0] + p * 2 * Decode::kRun; }
-  const int8_t* pair(int64_t run, int64_t p) const { return values[run][0] + p * 2 * Decode::kRun; }
+  int8_t* pair(int64_t run, int64_t p) { return values[run][0] + p * 2 * Format::kRun; }
+  const int8_t* pair(int64_t run, int64_t p) const { return values[run][0] + p * 2 * Format::kRun; }
 
   // Rows from n on keep what they held.
   void pack(const ActivationBlock* const* input, int64_t n, int64_t n_blocks) {
-    const RowInputs<Decode> rows{input};
+    const RowInputs<Format> rows{input};
     constexpr int64_t kAheadRows = 4;
     for (int t = 0; t < n; ++t) {
       for (int64_t b = 0; b < n_blocks; ++b) {
@@ -60,11 +60,11 @@ struct alignas(64) PackedInputs {
           const int8_t* const q = rows.q(t, b, run);
           if constexpr (kPacksPairs) {
             int8_t* const to = pair(b * kRuns + run, t / 2) + t % 2 * 8;
-            SLUICE_UNROLL for (int i = 0; i < Decode::kRun; i += 8) __builtin_memcpy(to + 2 * i, q + i, 8);
+            SLUICE_UNROLL for (int i = 0; i < Format::kRun; i += 8) __builtin_memcpy(to + 2 * i, q + i, 8);
           } else {
-            __builtin_memcpy(values[b * kRuns + run][t], q, Decode::kRun);
+            __builtin_memcpy(values[b * kRuns + run][t], q, Format::kRun);
           }
-          if constexpr (Decode::kHasMin) sums[b * kRuns + run][t] = rows.sum(t, b, run);
+          if constexpr (Format::kHasMin) sums[b * kRuns + run][t] = rows.sum(t, b, run);
           if constexpr (kHasZero) neg_qs[b * kRuns + run][t] = rows.neg_q(t, b, run);
         }
         scales[b][t] = rows.scale(t, b);
@@ -73,10 +73,10 @@ struct alignas(64) PackedInputs {
   }
 };
 // Rows of it from `first` on.
-template <class Decode>
+template <class Format>
 struct PackedRows {
-  static constexpr int kRuns = 32 / Decode::kRun;
-  const PackedInputs<Decode>& inputs;
+  static constexpr int kRuns = 32 / Format::kRun;
+  const PackedInputs<Format>& inputs;
   int64_t first;
 
   const int8_t* q(int t, int64_t b, int run) const { return inputs.values[b * kRuns + run][first + t]; }
@@ -86,17 +86,17 @@ struct PackedRows {
 };
 
 // total += kGroups blocks of weights x block b of the inputs.
-template <class Decode, int kInputs, int kGroups, class Inputs>
-SLUICE_INLINE void add_block(const typename Decode::Block* block, int64_t b, const Inputs& x,
+template <class Format, int kInputs, int kGroups, class Inputs>
+SLUICE_INLINE void add_block(const typename Format::Block* block, int64_t b, const Inputs& x,
                              F (*total)[kGroups]) {
-  constexpr int kRuns = 32 / Decode::kRun, kWords = Decode::kRun / 4;
-  constexpr bool kHasZero = Decode::kZeroShift >= 0 && !(Decode::kIsWide && kWideIsSigned);
+  constexpr int kRuns = 32 / Format::kRun, kWords = Format::kRun / 4;
+  constexpr bool kHasZero = Format::kZeroShift >= 0 && !(Format::kIsWide && kWideIsSigned);
   SLUICE_UNROLL for (int run = 0; run < kRuns; ++run) {
     I dot[kInputs][kGroups];
     SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
       I start = i_set(0);
       if constexpr (kHasZero) {
-        start = i_shl<Decode::kZeroShift>(i_set(static_cast<uint32_t>(x.neg_q(t, b, run))));
+        start = i_shl<Format::kZeroShift>(i_set(static_cast<uint32_t>(x.neg_q(t, b, run))));
       }
       SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) dot[t][g] = start;
     }
@@ -108,7 +108,7 @@ SLUICE_INLINE void add_block(const typename Decode::Block* block, int64_t b, con
         __builtin_memcpy(&four, x.q(t, b, run) + 4 * j, 4);
         const I input = i_set(four);
         SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
-          dot[t][g] = Decode::kIsWide ? dot_wide(dot[t][g], w[g], input) : dot_narrow(dot[t][g], w[g], input);
+          dot[t][g] = Format::kIsWide ? dot_wide(dot[t][g], w[g], input) : dot_narrow(dot[t][g], w[g], input);
         }
       }
     }
@@ -117,7 +117,7 @@ SLUICE_INLINE void add_block(const typename Decode::Block* block, int64_t b, con
       SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
         total[t][g] = f_fma(i_to_f(dot[t][g]), f_mul(block[g].scale[run], scale), total[t][g]);
       }
-      if constexpr (Decode::kHasMin) {
+      if constexpr (Format::kHasMin) {
         const F x_sum = f_set(x.sum(t, b, run));
         SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
           total[t][g] = f_fma(block[g].min[run], x_sum, total[t][g]);
@@ -128,9 +128,8 @@ SLUICE_INLINE void add_block(const typename Decode::Block* block, int64_t b, con
 }
 
 // sum [kInputs][kPanelGroups * kLanes] += panel x inputs, for n blocks of 32 columns.
-template <class Decode, int kInputs, class Inputs>
-SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_blocks, const Inputs& x,
-                            float* sum) {
+template <class Format, int kInputs, class Inputs>
+inline void dot_int8(const typename Format::Block* panel, int64_t n_blocks, const Inputs& x, float* sum) {
   F total[kInputs][kPanelGroups];
   SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
     SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
@@ -138,7 +137,7 @@ SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_block
     }
   }
   for (int64_t b = 0; b < n_blocks; ++b) {
-    add_block<Decode, kInputs, kPanelGroups>(panel + b * kPanelGroups, b, x, total);
+    add_block<Format, kInputs, kPanelGroups>(panel + b * kPanelGroups, b, x, total);
   }
   SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
     SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
@@ -149,7 +148,7 @@ SLUICE_INLINE void dot_int8(const typename Decode::Block* panel, int64_t n_block
 
 // The same for a panel of floats [n_cols][kGroups * kLanes].
 template <int kInputs, int kGroups>
-SLUICE_INLINE void dot_f32(const float* panel, int64_t n_cols, const float* const* input, float* sum) {
+inline void dot_f32(const float* panel, int64_t n_cols, const float* const* input, float* sum) {
   F total[kInputs][kGroups];
   SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
     SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {

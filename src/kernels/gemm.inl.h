@@ -120,7 +120,8 @@ struct Int8Product {
                   float* sum) {
     const ActivationBlock* x[kN];
     for (int t = 0; t < kN; ++t) x[t] = reinterpret_cast<const ActivationBlock*>(input[t]) + col / 32;
-    dot_int8<Decode, kN>(&panel.block[0][0], n_cols / 32, RowInputs<Decode>{x}, sum);
+    using Format = typename Decode::Format;
+    dot_int8<Format, kN>(&panel.block[0][0], n_cols / 32, RowInputs<Format>{x}, sum);
   }
 
   static constexpr bool kIsFused = false;
@@ -130,6 +131,7 @@ struct Int8Product {
 // fewer the streams, the better the memory's prefetcher follows them.
 template <class Decode>
 struct Int8One {
+  using Format = typename Decode::Format;
   using Block = typename Decode::Block;
   static constexpr int kGroups = kLanes < 16 ? 16 / kLanes : 1, kInputs = 1, kPlanes = kPlanesOf<Decode>;
   static constexpr int kInputStep = 1;
@@ -141,11 +143,11 @@ struct Int8One {
   static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead,
                        const std::byte* input, float* sum) {
     const ActivationBlock* const row = reinterpret_cast<const ActivationBlock*>(input) + col / 32;
-    const RowInputs<Decode> x{&row};
+    const RowInputs<Format> x{&row};
     for (int g = 0; g < kGroups; ++g, sum += kLanes) {
       F total[1][1] = {{f_load(sum)}};
       const auto add = [&](int64_t b, const Block& block) SLUICE_LAMBDA_INLINE {
-        add_block<Decode, 1, 1>(&block, b, x, total);
+        add_block<Format, 1, 1>(&block, b, x, total);
         ahead.fetch();
       };
       int64_t c = 0;
@@ -415,37 +417,38 @@ void matmul_rows(const MatmulArgs& a) noexcept {
 }
 
 // What matmul_packed() decodes at once.
-template <class Decode>
+template <class Format>
 struct PackedPanel {
-  alignas(64) typename Decode::Block block[kPackedCols / 32][kPanelGroups];
+  alignas(64) typename Format::Block block[kPackedCols / 32][kPanelGroups];
 };
 
-// Panel x packed inputs by dot_int8(). Instruction sets that multiply matrices have others: tuned/.
-template <class Decode, int kN>
-SLUICE_INLINE void dot_packed_some(int64_t n, const typename Decode::Block* panel, int64_t n_blocks,
-                                   const PackedRows<Decode>& x, float* sum) {
-  if (n == kN) return dot_int8<Decode, kN>(panel, n_blocks, x, sum);
-  if constexpr (kN > 1) dot_packed_some<Decode, kN - 1>(n, panel, n_blocks, x, sum);
-}
-template <class Decode>
+// How matmul_packed() multiplies, by dot_int8(). Instruction sets that multiply matrices have others: tuned/.
+template <class Format>
 struct PackedProduct {
   static constexpr int64_t kFewest = 17;  // inputs; for fewer, memory is the limit and matmul_rows() better
-  using Panel = PackedPanel<Decode>;
+  using Panel = PackedPanel<Format>;
 
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanesOf<Decode>>& ahead,
-                     Panel* panel) {
-    decode_panel<Decode>(rows, col, n_cols, ahead, panel->block);
-  }
+  // What a panel needs besides decode_panel().
+  static void prepare(Panel*, int64_t /*n_blocks*/) {}
+
   // sum [n][kPanelGroups * kLanes] += panel x inputs. `next` is what the next call will take.
-  static void dot(const Panel& panel, int64_t n_blocks, const PackedInputs<Decode>& x,
-                  const PackedInputs<Decode>& /*next*/, int64_t n, float* sum) {
+  static void dot(const Panel& panel, int64_t n_blocks, const PackedInputs<Format>& x,
+                  const PackedInputs<Format>& /*next*/, int64_t n, float* sum) {
     int64_t n_tiles = (n + kTileInputs - 1) / kTileInputs;
     for (int64_t t = 0; t < n; --n_tiles) {
       const int64_t n_tile = tile_size<1>(n - t, n_tiles);
-      dot_packed_some<Decode, kTileInputs>(n_tile, &panel.block[0][0], n_blocks, {x, t},
-                                           sum + t * kPanelGroups * kLanes);
+      dot_some<kTileInputs>(n_tile, &panel.block[0][0], n_blocks, {x, t}, sum + t * kPanelGroups * kLanes);
       t += n_tile;
     }
+  }
+
+ private:
+  // n <= kN of them.
+  template <int kN>
+  static void dot_some(int64_t n, const typename Format::Block* panel, int64_t n_blocks,
+                       const PackedRows<Format>& x, float* sum) {
+    if (n == kN) return dot_int8<Format, kN>(panel, n_blocks, x, sum);
+    if constexpr (kN > 1) dot_some<kN - 1>(n, panel, n_blocks, x, sum);
   }
 };
 
@@ -453,9 +456,10 @@ struct PackedProduct {
 // several panels of these columns are decoded into the first-level cache and multiplied.
 template <class Decode, class Product>
 inline void matmul_packed(const MatmulArgs& a) noexcept {
+  using Format = typename Decode::Format;
   constexpr int64_t kRows = kPanelGroups * kLanes, kPanels = kBlockRows / kRows;
   typename Product::Panel panel;
-  PackedInputs<Decode> packed[kInputBlock / kPackedRows];
+  PackedInputs<Format> packed[kInputBlock / kPackedRows];
   alignas(64) float sum[kPanels][kInputBlock * kRows];  // [panel][input, row]
   const ChunkBytes<kPlanesOf<Decode>> bytes(a, kPackedCols);
   for (int64_t first = 0; first < a.n_inputs; first += kInputBlock) {
@@ -483,13 +487,14 @@ inline void matmul_packed(const MatmulArgs& a) noexcept {
           Ahead<kPlanesOf<Decode>> ahead(a, is_last ? block : row + kRows, 1, kRows, bytes,
                                          static_cast<uint64_t>(col / kPackedCols + (is_last ? 1 : 0)),
                                          decode_steps<Decode>(n_cols));
-          Product::decode(rows, col, n_cols, ahead, &panel);
+          decode_panel<Decode>(rows, col, n_cols, ahead, panel.block);
+          Product::prepare(&panel, n_cols / 32);
           if (col == 0) {
             for (int64_t i = 0; i < n_inputs * kRows; ++i) sum[p][i] = 0;
           }
           for (int64_t t = 0; t < n_inputs; t += kPackedRows) {
             const int64_t n = n_inputs - t < kPackedRows ? n_inputs - t : kPackedRows;
-            const PackedInputs<Decode>* const x = &packed[t / kPackedRows];
+            const PackedInputs<Format>* const x = &packed[t / kPackedRows];
             Product::dot(panel, n_cols / 32, *x, x[t + kPackedRows < n_inputs ? 1 : 0], n,
                          sum[p] + t * kRows);
           }
@@ -514,8 +519,9 @@ inline void matmul_few(const MatmulArgs& a) noexcept {
 
 template <class Decode>
 void matmul_int8(const MatmulArgs& a) noexcept {
-  if (a.n_inputs < PackedProduct<Decode>::kFewest) return matmul_few<Decode>(a);
-  matmul_packed<Decode, PackedProduct<Decode>>(a);
+  using Product = PackedProduct<typename Decode::Format>;
+  if (a.n_inputs < Product::kFewest) return matmul_few<Decode>(a);
+  matmul_packed<Decode, Product>(a);
 }
 
 // Float inputs. A few of them take fewer rows at once: 64 streams are more than a prefetcher follows.

@@ -1,4 +1,4 @@
-// AVX2 with the 256-bit integer products of AVX-VNNI.
+// AVX2 with the 256-bit integer products of AVX-VNNI: what they change in avx2.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -21,14 +21,20 @@ namespace {
 #include "kernels/decode.inl.h"
 #include "kernels/dot.inl.h"
 #include "kernels/gemm.inl.h"
-#include "kernels/norm.inl.h"
-#include "kernels/attention.inl.h"
-#include "kernels/table.inl.h"
+#include "kernels/peaks.inl.h"
+#include "kernels/changes.inl.h"
 // clang-format on
+
+constexpr TableChanges make_changes() {
+  TableChanges changes =
+      int8_changes([](auto decoder) { return matmul_int8<typename decltype(decoder)::Decode>; });
+  changes.int8_rounds = int8_rounds;
+  return changes;
+}
 
 }  // namespace
 
-constinit const KernelTable kTable = make_table();
+constinit const TableChanges kChanges = make_changes();
 
 }  // namespace sluice::avx2_vnni
 

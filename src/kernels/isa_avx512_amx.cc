@@ -1,4 +1,5 @@
-// AVX-512 F, BW, VL, DQ, VNNI, VBMI, and the int8 tiles of AMX for many inputs (Sapphire Rapids and later).
+// AVX-512 F, BW, VL, DQ, VNNI, VBMI, and the int8 tiles of AMX for many inputs (Sapphire Rapids and later):
+// what the tiles change in avx512-vbmi.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -19,7 +20,6 @@
 #define SLUICE_ISA_NAME "avx512-amx"
 #define SLUICE_AVX512_VBMI 1
 #define SLUICE_AMX 1
-#define SLUICE_BF16_ROUNDS avx512_bf16::bf16_rounds
 
 namespace sluice::avx512_amx {
 namespace {
@@ -30,14 +30,19 @@ namespace {
 #include "kernels/dot.inl.h"
 #include "kernels/gemm.inl.h"
 #include "kernels/tuned/gemm_tiles.inl.h"
-#include "kernels/norm.inl.h"
-#include "kernels/attention.inl.h"
-#include "kernels/table.inl.h"
+#include "kernels/changes.inl.h"
 // clang-format on
+
+constexpr TableChanges make_changes() {
+  TableChanges changes = int8_changes([](auto decoder) { return matmul_tiled<decltype(decoder)>; });
+  changes.block_rows = kBlockRows;
+  changes.int8_rounds = tile_rounds;
+  return changes;
+}
 
 }  // namespace
 
-constinit const KernelTable kTable = make_table();
+constinit const TableChanges kChanges = make_changes();
 
 }  // namespace sluice::avx512_amx
 

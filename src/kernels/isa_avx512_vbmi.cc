@@ -1,4 +1,5 @@
-// AVX-512 F, BW, VL, DQ, VNNI and VBMI (Ice Lake, Zen 4 and later).
+// AVX-512 F, BW, VL, DQ, VNNI and VBMI (Ice Lake, Zen 4 and later): what VBMI changes in avx512, where values
+// of fewer than eight bits are packed without regard to bytes.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -16,7 +17,6 @@
 #endif
 
 #define SLUICE_ISA_NAME "avx512-vbmi"
-#define SLUICE_BF16_ROUNDS avx512_bf16::bf16_rounds
 #define SLUICE_AVX512_VBMI 1
 
 namespace sluice::avx512_vbmi {
@@ -27,14 +27,25 @@ namespace {
 #include "kernels/decode.inl.h"
 #include "kernels/dot.inl.h"
 #include "kernels/gemm.inl.h"
-#include "kernels/norm.inl.h"
-#include "kernels/attention.inl.h"
-#include "kernels/table.inl.h"
+#include "kernels/changes.inl.h"
 // clang-format on
+
+constexpr TableChanges make_changes() {
+  TableChanges changes = no_changes();
+  for_each_decoder([&](auto decoder) {
+    using Decode = typename decltype(decoder)::Decode;
+    if constexpr (Decode::kHasScalePlanes && !Decode::kIsWide) {
+      MatmulFn* const matmul = changes.matmul[static_cast<size_t>(decoder.kEncoding)];
+      matmul[static_cast<size_t>(Activation::kF32)] = matmul_f32<IntegerSource<Decode>>;
+      matmul[static_cast<size_t>(Activation::kInt8)] = matmul_int8<Decode>;
+    }
+  });
+  return changes;
+}
 
 }  // namespace
 
-constinit const KernelTable kTable = make_table();
+constinit const TableChanges kChanges = make_changes();
 
 }  // namespace sluice::avx512_vbmi
 

@@ -1,4 +1,4 @@
-// NEON with the 4-way integer products of Armv8.2 (dotprod).
+// NEON with the 4-way integer products of Armv8.2 (dotprod): what they change in neon.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -21,14 +21,20 @@ namespace {
 #include "kernels/decode.inl.h"
 #include "kernels/dot.inl.h"
 #include "kernels/gemm.inl.h"
-#include "kernels/norm.inl.h"
-#include "kernels/attention.inl.h"
-#include "kernels/table.inl.h"
+#include "kernels/peaks.inl.h"
+#include "kernels/changes.inl.h"
 // clang-format on
+
+constexpr TableChanges make_changes() {
+  TableChanges changes =
+      int8_changes([](auto decoder) { return matmul_int8<typename decltype(decoder)::Decode>; });
+  changes.int8_rounds = int8_rounds;
+  return changes;
+}
 
 }  // namespace
 
-constinit const KernelTable kTable = make_table();
+constinit const TableChanges kChanges = make_changes();
 
 }  // namespace sluice::neon_dotprod
 

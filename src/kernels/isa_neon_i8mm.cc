@@ -1,4 +1,4 @@
-// NEON with the 8-bit matrix products of Armv8.6 (i8mm): what differs from neon-dotprod.
+// NEON with the 8-bit matrix products of Armv8.6 (i8mm): what they change in neon-dotprod.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -10,6 +10,7 @@
 #pragma GCC target("arch=armv8.2-a+dotprod+i8mm")
 #endif
 
+#define SLUICE_ISA_NAME "neon-i8mm"
 #define SLUICE_NEON_DOTPROD 1
 #define SLUICE_NEON_I8MM 1
 
@@ -22,22 +23,11 @@ namespace {
 #include "kernels/dot.inl.h"
 #include "kernels/gemm.inl.h"
 #include "kernels/tuned/gemm_pairs.inl.h"
+#include "kernels/changes.inl.h"
 // clang-format on
 
-constexpr Products make_products() {
-  Products products = {};
-  for_each_decoder([&](auto decoder) {
-    products.matmul_int8[static_cast<size_t>(decoder.kEncoding)] = matmul_pairs<decltype(decoder)>;
-  });
-  return products;
-}
-
-}  // namespace
-
-constinit const Products kProducts = make_products();
-
 // In independent sums, which hide the latency of the products.
-int64_t int8_rounds(int64_t n, int32_t* sums) noexcept {
+int64_t pair_rounds(int64_t n, int32_t* sums) noexcept {
   constexpr int kSums = 12;
   I sum[kSums];
   SLUICE_UNROLL for (int i = 0; i < kSums; ++i) sum[i] = i_set(static_cast<uint32_t>(i));
@@ -50,6 +40,16 @@ int64_t int8_rounds(int64_t n, int32_t* sums) noexcept {
   i_store(sums, sum[0]);
   return n * kSums * 2 * 2 * 8 * 2;
 }
+
+constexpr TableChanges make_changes() {
+  TableChanges changes = int8_changes([](auto decoder) { return matmul_pairs<decltype(decoder)>; });
+  changes.int8_rounds = pair_rounds;
+  return changes;
+}
+
+}  // namespace
+
+constinit const TableChanges kChanges = make_changes();
 
 }  // namespace sluice::neon_i8mm
 

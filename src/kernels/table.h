@@ -1,5 +1,5 @@
 // What one instruction set offers: plain functions behind pointers. Each isa_<name>.cc compiles the shared
-// .inl.h files for itself and exports one constant table, or what differs from another's (isa_neon_i8mm.cc).
+// .inl.h files for itself and exports one constant table, or what it changes in another's.
 // Functions work on one thread and on rows that dispatch.cc, matmul.cc, ops.cc and attention.cc cut to size.
 #pragma once
 
@@ -97,6 +97,14 @@ struct KernelTable {
                        int32_t* sums) noexcept;
 };
 
+// What an instruction set does better than the table of a lesser one; null (0): nothing.
+struct TableChanges {
+  const char* isa;
+  int64_t block_rows;
+  MatmulFn matmul[kNumEncodings][2];
+  int64_t (*int8_rounds)(int64_t n, int32_t* sums) noexcept;
+};
+
 namespace generic {
 extern const KernelTable kTable;
 }
@@ -105,16 +113,16 @@ namespace avx2 {
 extern const KernelTable kTable;
 }
 namespace avx2_vnni {
-extern const KernelTable kTable;
+extern const TableChanges kChanges;  // of avx2
 }
 namespace avx512 {
 extern const KernelTable kTable;
 }
 namespace avx512_vbmi {
-extern const KernelTable kTable;
+extern const TableChanges kChanges;  // of avx512
 }
 namespace avx512_amx {
-extern const KernelTable kTable;
+extern const TableChanges kChanges;  // of avx512 with avx512_vbmi's
 }
 namespace avx512_bf16 {
 int64_t bf16_rounds(int64_t n, float* sums) noexcept;
@@ -124,16 +132,11 @@ namespace neon {
 extern const KernelTable kTable;
 }
 namespace neon_dotprod {
-extern const KernelTable kTable;
+extern const TableChanges kChanges;  // of neon
 }
 namespace neon_i8mm {
-// What goes into neon_dotprod's table, which serves for all else.
-struct Products {
-  MatmulFn matmul_int8[kNumEncodings];  // null for float encodings
-};
-extern const Products kProducts;
-int64_t int8_rounds(int64_t n, int32_t* sums) noexcept;
-}  // namespace neon_i8mm
+extern const TableChanges kChanges;  // of neon with neon_dotprod's
+}
 #endif
 
 }  // namespace sluice

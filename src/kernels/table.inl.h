@@ -2,14 +2,6 @@
 
 #include "kernels/peaks.inl.h"
 
-#if SLUICE_AMX
-template <class Decode>
-constexpr MatmulFn kInt8 = matmul_tiled<Decode>;
-#else
-template <class Decode>
-constexpr MatmulFn kInt8 = matmul_int8<Decode>;
-#endif
-
 constexpr KernelTable make_table() {
   KernelTable t = {};
   t.isa = SLUICE_ISA_NAME;
@@ -24,7 +16,7 @@ constexpr KernelTable make_table() {
   set(Encoding::kBF16, matmul_f32<FloatSource<WordBF16>>, nullptr);
   for_each_decoder([&](auto decoder) {
     using Decode = typename decltype(decoder)::Decode;
-    set(decoder.kEncoding, matmul_f32<IntegerSource<Decode>>, kInt8<Decode>);
+    set(decoder.kEncoding, matmul_f32<IntegerSource<Decode>>, matmul_int8<Decode>);
   });
   t.attention_segment[static_cast<size_t>(KvType::kF32)] = attention_segment<KvType::kF32>;
   t.attention_segment[static_cast<size_t>(KvType::kF16)] = attention_segment<KvType::kF16>;
@@ -40,11 +32,7 @@ constexpr KernelTable make_table() {
   t.convert_kv = convert_kv_row;
   t.quantize_kv = quantize_kv_row;
   t.exp = exp_row;
-#if SLUICE_AMX
-  t.int8_rounds = tile_rounds;
-#else
   t.int8_rounds = int8_rounds;
-#endif
   t.f32_rounds = f32_rounds;
 #if defined(SLUICE_BF16_ROUNDS)
   t.bf16_rounds = SLUICE_BF16_ROUNDS;

@@ -20,9 +20,9 @@ SLUICE_INLINE I dot_pairs(I acc, I weights, I inputs) {
 // and 2p + 1, eight columns of both in each vector.
 
 // Rows as they were quantised, an even number of them.
-template <class Decode>
+template <class Format>
 struct RowPairs {
-  RowInputs<Decode> rows;
+  RowInputs<Format> rows;
 
   void operands(int p, int64_t b, int run, int part, I* out) const {
     const I even = i_load(rows.q(2 * p, b, run) + 16 * part);
@@ -41,10 +41,10 @@ struct RowPairs {
 };
 
 // Packed ones, from pair `first` on.
-template <class Decode>
+template <class Format>
 struct PackedPairs {
-  static constexpr int kRuns = 32 / Decode::kRun;
-  const PackedInputs<Decode>& inputs;
+  static constexpr int kRuns = 32 / Format::kRun;
+  const PackedInputs<Format>& inputs;
   int64_t first;
 
   void operands(int p, int64_t b, int run, int part, I* out) const {
@@ -61,31 +61,25 @@ struct PackedPairs {
   }
 };
 
-// Many inputs, packed, and a few of them, as matmul_packed() and matmul_rows() ask for them.
-template <class Decode>
+// How matmul_packed() multiplies; below, a few inputs in the same way.
+template <class Format>
 struct PairProduct {
   static constexpr int64_t kFewest = 4;  // inputs; the products of fewer do not pay for preparing the weights
-  static constexpr int kGroups = kPanelGroups, kInputs = 2 * kTilePairs, kPlanes = kPlanesOf<Decode>;
-  static constexpr int kInputStep = 2;
-  static constexpr int64_t kUnit = Decode::kUnit;
+  static constexpr int kInputs = 2 * kTilePairs;
   static constexpr int64_t kChunk = 512;
-  static constexpr int64_t kShortChunk = 512;
-  static constexpr bool kIsFused = false;
-  static constexpr int kRuns = 32 / Decode::kRun;
+  static constexpr int kRuns = 32 / Format::kRun;
   // Of `block` the q alone, as signed bytes without zero point: q[2i + k] holds columns 8i to 8i + 7 of lanes
   // 2k and 2k + 1.
   struct alignas(64) Panel {
-    typename Decode::Block block[kChunk / 32][kPanelGroups];
-    F scale[kChunk / Decode::kRun][kRowPairs];
-    F min[Decode::kHasMin ? kChunk / Decode::kRun : 1][kRowPairs];
+    typename Format::Block block[kChunk / 32][kPanelGroups];
+    F scale[kChunk / Format::kRun][kRowPairs];
+    F min[Format::kHasMin ? kChunk / Format::kRun : 1][kRowPairs];
   };
-  static int64_t steps(int64_t cols) { return decode_steps<Decode>(cols); }
 
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead, Panel* panel) {
-    decode_panel<Decode>(rows, col, n_cols, ahead, panel->block);
-    for (int64_t b = 0; b < n_cols / 32; ++b) {
+  static void prepare(Panel* panel, int64_t n_blocks) {
+    for (int64_t b = 0; b < n_blocks; ++b) {
       SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
-        typename Decode::Block& block = panel->block[b][g];
+        typename Format::Block& block = panel->block[b][g];
         SLUICE_UNROLL for (int j = 0; j < 8; j += 2) {
           const I even = without_zero(block.q[j]), odd = without_zero(block.q[j + 1]);
           block.q[j] = zip_low(even, odd);
@@ -93,14 +87,14 @@ struct PairProduct {
         }
         SLUICE_UNROLL for (int run = 0; run < kRuns; ++run) {
           each_twice(block.scale[run], &panel->scale[b * kRuns + run][2 * g]);
-          if constexpr (Decode::kHasMin) each_twice(block.min[run], &panel->min[b * kRuns + run][2 * g]);
+          if constexpr (Format::kHasMin) each_twice(block.min[run], &panel->min[b * kRuns + run][2 * g]);
         }
       }
     }
   }
   static I without_zero(I q) {
-    if constexpr (Decode::kZeroShift < 0 || (Decode::kIsWide && kWideIsSigned)) return q;
-    const uint8x16_t zero = vdupq_n_u8(1u << (Decode::kZeroShift & 7));
+    if constexpr (Format::kZeroShift < 0 || (Format::kIsWide && kWideIsSigned)) return q;
+    const uint8x16_t zero = vdupq_n_u8(1u << (Format::kZeroShift & 7));
     return vreinterpretq_u32_u8(vsubq_u8(vreinterpretq_u8_u32(q), zero));
   }
   static void each_twice(F x, F* out) {
@@ -111,7 +105,7 @@ struct PairProduct {
   // total += block b of the panel x block b of the inputs.
   template <int kPairs, class Inputs>
   static SLUICE_INLINE void add_block(const Panel& panel, int64_t b, const Inputs& x, F (*total)[kRowPairs]) {
-    constexpr int kParts = Decode::kRun / 16;
+    constexpr int kParts = Format::kRun / 16;
     SLUICE_UNROLL for (int run = 0; run < kRuns; ++run) {
       I dot[kPairs][kRowPairs];
       SLUICE_UNROLL for (int p = 0; p < kPairs; ++p) {
@@ -135,7 +129,7 @@ struct PairProduct {
         SLUICE_UNROLL for (int r = 0; r < kRowPairs; ++r) {
           total[p][r] = f_fma(i_to_f(dot[p][r]), f_mul(panel.scale[b * kRuns + run][r], scale), total[p][r]);
         }
-        if constexpr (Decode::kHasMin) {
+        if constexpr (Format::kHasMin) {
           const F x_sum = x.sum(p, b, run);
           SLUICE_UNROLL for (int r = 0; r < kRowPairs; ++r) {
             total[p][r] = f_fma(panel.min[b * kRuns + run][r], x_sum, total[p][r]);
@@ -171,7 +165,40 @@ struct PairProduct {
     }
   }
 
-  // Few inputs.
+  static void dot(const Panel& panel, int64_t n_blocks, const PackedInputs<Format>& x,
+                  const PackedInputs<Format>& /*next*/, int64_t n, float* sum) {
+    int64_t n_tiles = (n + kInputs - 1) / kInputs;
+    for (int64_t t = 0; t < n; --n_tiles) {
+      const int64_t n_tile = tile_size<2>(n - t, n_tiles);
+      dot_packed<kTilePairs>(panel, n_blocks, {x, t / 2}, n_tile, sum + t * kPanelGroups * kLanes);
+      t += n_tile;
+    }
+  }
+  template <int kPairs>
+  static SLUICE_INLINE void dot_packed(const Panel& panel, int64_t n_blocks, const PackedPairs<Format>& x,
+                                       int64_t n, float* sum) {
+    if (n > 2 * kPairs - 2) return multiply<kPairs>(panel, n_blocks, x, n, sum);
+    if constexpr (kPairs > 1) dot_packed<kPairs - 1>(panel, n_blocks, x, n, sum);
+  }
+};
+
+template <class Decode>
+struct FewPairs {
+  using Format = typename Decode::Format;
+  using Product = PairProduct<Format>;
+  static constexpr int kGroups = kPanelGroups, kInputs = Product::kInputs, kPlanes = kPlanesOf<Decode>;
+  static constexpr int kInputStep = 2;
+  static constexpr int64_t kUnit = Decode::kUnit;
+  static constexpr int64_t kChunk = Product::kChunk, kShortChunk = kChunk;
+  static constexpr bool kIsFused = false;
+  using Panel = typename Product::Panel;
+  static int64_t steps(int64_t cols) { return decode_steps<Decode>(cols); }
+
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead, Panel* panel) {
+    decode_panel<Decode>(rows, col, n_cols, ahead, panel->block);
+    Product::prepare(panel, n_cols / 32);
+  }
+
   template <int kN>
   static void dot(const Panel& panel, int64_t col, int64_t n_cols, const std::byte* const* input,
                   float* sum) {
@@ -180,35 +207,19 @@ struct PairProduct {
     for (int t = 0; t < 2 * kPairs; ++t) {
       x[t] = reinterpret_cast<const ActivationBlock*>(input[t < kN ? t : kN - 1]) + col / 32;
     }
-    multiply<kPairs>(panel, n_cols / 32, RowPairs<Decode>{{x}}, kN, sum);
-  }
-
-  // Packed inputs.
-  static void dot(const Panel& panel, int64_t n_blocks, const PackedInputs<Decode>& x,
-                  const PackedInputs<Decode>& /*next*/, int64_t n, float* sum) {
-    int64_t n_tiles = (n + kInputs - 1) / kInputs;
-    for (int64_t t = 0; t < n; --n_tiles) {
-      const int64_t n_tile = tile_size<kInputStep>(n - t, n_tiles);
-      dot_packed<kTilePairs>(panel, n_blocks, {x, t / 2}, n_tile, sum + t * kPanelGroups * kLanes);
-      t += n_tile;
-    }
-  }
-  template <int kPairs>
-  static SLUICE_INLINE void dot_packed(const Panel& panel, int64_t n_blocks, const PackedPairs<Decode>& x,
-                                       int64_t n, float* sum) {
-    if (n > 2 * kPairs - 2) return multiply<kPairs>(panel, n_blocks, x, n, sum);
-    if constexpr (kPairs > 1) dot_packed<kPairs - 1>(panel, n_blocks, x, n, sum);
+    Product::template multiply<kPairs>(panel, n_cols / 32, RowPairs<Format>{{x}}, kN, sum);
   }
 };
 
-// For fewer inputs and for all else there is neon-dotprod.
+// For fewer inputs there is neon-dotprod.
 template <class Decoder>  // a DecoderFor
 void matmul_pairs(const MatmulArgs& a) noexcept {
   using Decode = typename Decoder::Decode;
-  if (a.n_inputs < PairProduct<Decode>::kFewest) {
+  using Product = PairProduct<typename Decode::Format>;
+  if (a.n_inputs < Product::kFewest) {
     constexpr auto kEncoding = static_cast<size_t>(Decoder::kEncoding);
-    return neon_dotprod::kTable.matmul[kEncoding][static_cast<size_t>(Activation::kInt8)](a);
+    return neon_dotprod::kChanges.matmul[kEncoding][static_cast<size_t>(Activation::kInt8)](a);
   }
-  if (a.n_inputs < PackedProduct<Decode>::kFewest) return matmul_rows<PairProduct<Decode>>(a);
-  matmul_packed<Decode, PairProduct<Decode>>(a);
+  if (a.n_inputs < PackedProduct<typename Decode::Format>::kFewest) return matmul_rows<FewPairs<Decode>>(a);
+  matmul_packed<Decode, Product>(a);
 }

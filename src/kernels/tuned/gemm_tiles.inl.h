@@ -40,22 +40,20 @@ struct alignas(64) TileDots {
   int32_t dot[2][kPanelGroups][kTileInputRows][kLanes];
 };
 
-template <class Decode>
+template <class Format>
 struct TiledProduct {
-  using Block = typename Decode::Block;
+  using Block = typename Format::Block;
   static constexpr int64_t kFewest = 12;  // inputs; for fewer, memory is the limit and matmul_rows() better
-  static constexpr int kRuns = 32 / Decode::kRun;
+  static constexpr int kRuns = 32 / Format::kRun;
 
-  using Panel = PackedPanel<Decode>;
+  using Panel = PackedPanel<Format>;
 
-  // Weights as signed bytes, their zero point taken away.
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanesOf<Decode>>& ahead,
-                     Panel* panel) {
-    decode_panel<Decode>(rows, col, n_cols, ahead, panel->block);
-    if constexpr (Decode::kZeroShift >= 0) {
-      const I zero = i_set((1u << Decode::kZeroShift) * 0x01010101u);
+  // Takes the zero point away: weights as signed bytes.
+  static void prepare(Panel* panel, int64_t n_blocks) {
+    if constexpr (Format::kZeroShift >= 0) {
+      const I zero = i_set((1u << Format::kZeroShift) * 0x01010101u);
       Block* const block = &panel->block[0][0];
-      for (int64_t i = 0; i < n_cols / 32 * kPanelGroups; ++i) {
+      for (int64_t i = 0; i < n_blocks * kPanelGroups; ++i) {
         SLUICE_UNROLL for (int j = 0; j < 8; ++j) block[i].q[j] = _mm512_sub_epi8(block[i].q[j], zero);
       }
     }
@@ -64,31 +62,31 @@ struct TiledProduct {
   // sum [row][kPanelGroups * kLanes] += the dots of `run`, for kRows input rows from `first` on, all of one
   // half.
   template <int kRows>
-  static SLUICE_INLINE void add_rows(const Block* panel, int64_t run, const PackedInputs<Decode>& x,
+  static SLUICE_INLINE void add_rows(const Block* panel, int64_t run, const PackedInputs<Format>& x,
                                      const TileDots& dots, int64_t first, float* sum) {
     const Block* const block = panel + run / kRuns * kPanelGroups;
     const float* const scales = &x.scales[run / kRuns][first];
-    const float* const sums = Decode::kHasMin ? &x.sums[run][first] : nullptr;
+    const float* const sums = Format::kHasMin ? &x.sums[run][first] : nullptr;
     const auto* const dot = &dots.dot[first / kTileInputRows][0][first % kTileInputRows];
     float* const at = sum + first * kPanelGroups * kLanes;
     F scale[kPanelGroups], min[kPanelGroups];
     SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
       scale[g] = block[g].scale[run % kRuns];
-      if constexpr (Decode::kHasMin) min[g] = block[g].min[run % kRuns];
+      if constexpr (Format::kHasMin) min[g] = block[g].min[run % kRuns];
     }
     SLUICE_UNROLL for (int t = 0; t < kRows; ++t) {
       SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
         float* const to = at + (t * kPanelGroups + g) * kLanes;
         const F value = i_to_f(i_load(dot[g * kTileInputRows + t]));
         F total = f_fma(value, f_mul(scale[g], f_set(scales[t])), f_load(to));
-        if constexpr (Decode::kHasMin) total = f_fma(min[g], f_set(sums[t]), total);
+        if constexpr (Format::kHasMin) total = f_fma(min[g], f_set(sums[t]), total);
         f_store(to, total);
       }
     }
   }
   // A quarter of the input rows, as far as there are n.
   template <int kQuarter>
-  static SLUICE_INLINE void add_quarter(const Block* panel, int64_t run, const PackedInputs<Decode>& x,
+  static SLUICE_INLINE void add_quarter(const Block* panel, int64_t run, const PackedInputs<Format>& x,
                                         const TileDots& dots, int64_t n, float* sum) {
     constexpr int kRows = kTileInputRows / 2, kFirst = kQuarter * kRows;
     if (n >= kFirst + kRows) return add_rows<kRows>(panel, run, x, dots, kFirst, sum);
@@ -96,18 +94,18 @@ struct TiledProduct {
   }
 
   static SLUICE_INLINE const void* weights(const Block* panel, int64_t run, int group) {
-    return panel[run / kRuns * kPanelGroups + group].q + run % kRuns * (Decode::kRun / 4);
+    return panel[run / kRuns * kPanelGroups + group].q + run % kRuns * (Format::kRun / 4);
   }
 
   // The dots of run `next` by the tiles, between the sums of run `run` by the vectors, so that both are busy.
   // Without kAdd the first half alone.
   template <bool kAdd>
-  static SLUICE_INLINE void step(const Block* panel, const PackedInputs<Decode>& x, int64_t next,
+  static SLUICE_INLINE void step(const Block* panel, const PackedInputs<Format>& x, int64_t next,
                                  TileDots& next_dots, int64_t run, const TileDots& dots, int64_t n,
                                  float* sum) {
     const bool two = n > kTileInputRows;
     _tile_loadd(6, weights(panel, next, 0), 64);
-    _tile_loadd(4, x.values[next][0], Decode::kRun);
+    _tile_loadd(4, x.values[next][0], Format::kRun);
     _tile_zero(0);
     _tile_dpbssd(0, 4, 6);
     if constexpr (kAdd) add_quarter<0>(panel, run, x, dots, n, sum);
@@ -117,7 +115,7 @@ struct TiledProduct {
     _tile_stored(0, next_dots.dot[0][0], 64);
     if constexpr (kAdd) add_quarter<1>(panel, run, x, dots, n, sum);
     if (two) {
-      _tile_loadd(5, x.values[next][kTileInputRows], Decode::kRun);
+      _tile_loadd(5, x.values[next][kTileInputRows], Format::kRun);
       _tile_zero(2);
       _tile_dpbssd(2, 5, 6);
     }
@@ -134,15 +132,15 @@ struct TiledProduct {
 
   // sum [n][kPanelGroups * kLanes] += panel x inputs.
   // Brings `next`, the inputs of the next call, into the first-level cache: tiles wait for their rows.
-  static void dot(const Panel& decoded, int64_t n_blocks, const PackedInputs<Decode>& x,
-                  const PackedInputs<Decode>& next, int64_t n, float* sum) {
+  static void dot(const Panel& decoded, int64_t n_blocks, const PackedInputs<Format>& x,
+                  const PackedInputs<Format>& next, int64_t n, float* sum) {
     const Block* const panel = &decoded.block[0][0];
     TileDots dots[2];
     const int64_t n_runs = n_blocks * kRuns;
     step<false>(panel, x, 0, dots[0], 0, dots[1], n, sum);
     for (int64_t run = 0; run + 1 < n_runs; ++run) {
       const auto* const ahead = reinterpret_cast<const std::byte*>(next.values[run]);
-      SLUICE_UNROLL for (int64_t at = 0; at < kPackedRows * Decode::kRun; at += 64) prefetch(ahead + at);
+      SLUICE_UNROLL for (int64_t at = 0; at < kPackedRows * Format::kRun; at += 64) prefetch(ahead + at);
       step<true>(panel, x, run + 1, dots[(run + 1) % 2], run, dots[run % 2], n, sum);
     }
     const TileDots& last = dots[(n_runs - 1) % 2];
@@ -153,11 +151,19 @@ struct TiledProduct {
   }
 };
 
-template <class Decode>
+// For fewer inputs there are avx512-vbmi and avx512.
+template <class Decoder>  // a DecoderFor
 void matmul_tiled(const MatmulArgs& a) noexcept {
-  if (a.n_inputs < TiledProduct<Decode>::kFewest) return matmul_few<Decode>(a);
+  using Decode = typename Decoder::Decode;
+  using Product = TiledProduct<typename Decode::Format>;
+  if (a.n_inputs < Product::kFewest) {
+    constexpr auto kEncoding = static_cast<size_t>(Decoder::kEncoding);
+    constexpr auto kInt8 = static_cast<size_t>(Activation::kInt8);
+    const MatmulFn few = avx512_vbmi::kChanges.matmul[kEncoding][kInt8];
+    return (few != nullptr ? few : avx512::kTable.matmul[kEncoding][kInt8])(a);
+  }
   const TileScope<Decode::kRun> scope;
-  matmul_packed<Decode, TiledProduct<Decode>>(a);
+  matmul_packed<Decode, Product>(a);
 }
 
 // The tiles' share of int8_rounds() in kernels.h.
