@@ -74,12 +74,10 @@ Workload::Workload(Engine& engine, int64_t n_sequences) : engine_(engine) {
   for (int64_t i = 0; i < n_sequences; ++i) sessions_.push_back(engine.new_session());
 }
 
-// Sequences differ, or a batch of them would choose the same experts.
-std::vector<int32_t> Workload::random_tokens(size_t sequence, int64_t begin, int64_t end) const {
+std::vector<int32_t> Workload::random_tokens(int64_t n) {
   std::vector<int32_t> ids;
   const auto vocab = static_cast<double>(engine_.info().vocab);
-  for (int64_t i = begin; i < end; ++i)
-    ids.push_back(static_cast<int32_t>(counter_random(1 + sequence, static_cast<uint64_t>(i)) * vocab));
+  for (int64_t i = 0; i < n; ++i) ids.push_back(static_cast<int32_t>(counter_random(1, n_random_++) * vocab));
   return ids;
 }
 
@@ -88,7 +86,7 @@ void Workload::go_to(size_t sequence, int64_t depth) {
   if (session.n_tokens() >= depth) return session.truncate(depth);
   const int64_t from = session.n_cached();
   session.truncate(from);
-  session.append(random_tokens(sequence, from, depth), greedy(0));
+  session.append(random_tokens(depth - from), greedy(0));
   Session* const sessions[] = {&session};
   ProgressBar bar("filling the context", "tokens");
   while (session.finished() == FinishReason::kNone) {
@@ -100,7 +98,7 @@ void Workload::go_to(size_t sequence, int64_t depth) {
 
 double Workload::first_token() {
   Session& session = *sessions_.front();
-  session.append(random_tokens(0, 0, 1), greedy(1));
+  session.append(random_tokens(1), greedy(1));
   Session* const sessions[] = {&session};
   engine_.step(sessions);
   session.truncate(0);
@@ -113,8 +111,7 @@ Sample Workload::run(const BenchTest& test, int64_t n_sequences) {
     go_to(i, test.depth);
     Session& session = *sessions_[i];
     const int64_t n_given = test.prefill ? test.tokens : 1;
-    session.append(random_tokens(i, test.depth, test.depth + n_given),
-                   greedy(test.prefill ? 1 : test.tokens));
+    session.append(random_tokens(n_given), greedy(test.prefill ? 1 : test.tokens));
     sessions.push_back(&session);
   }
   Sample sample;

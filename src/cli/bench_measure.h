@@ -76,9 +76,12 @@ class Workload {
 
  private:
   void go_to(size_t sequence, int64_t depth);
-  std::vector<int32_t> random_tokens(size_t sequence, int64_t begin, int64_t end) const;
+  // Others at each call: sequences of a batch, or rounds of a test, that repeat tokens would find the experts
+  // of the time before in the cache.
+  std::vector<int32_t> random_tokens(int64_t n);
 
   Engine& engine_;
+  uint64_t n_random_ = 0;
   std::vector<std::unique_ptr<Session>> sessions_;
   uint64_t peak_kv_bytes_ = 0;
 };
