@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "base/check.h"
@@ -13,8 +14,8 @@ namespace {
 constexpr double kMostReadBytes = 512 << 10;  // into which the engine cuts its reads
 
 // Found by short runs of this engine; docs/performance.md says how to find them again.
-constexpr double kStreamEfficiency = 0.65;  // of the disk's speed in order: dense weights
-constexpr double kBurstEfficiency = 0.58;   // of its speed in bursts: the experts that a token misses
+constexpr double kStreamEfficiency = 0.73;  // of the disk's speed in order: dense weights
+constexpr double kBurstEfficiency = 0.72;   // of its speed in bursts: the experts that a token misses
 constexpr double kSweepEfficiency = 0.62;   // of its speed at random: the experts of a whole prompt
 constexpr double kFewRows = 64;             // below which that counts
 constexpr double kFewRowsEfficiency =
@@ -25,7 +26,7 @@ constexpr double kLoadEfficiency = 0.6;   // of the disk's speed in order: loadi
 constexpr double kRegionSeconds = 10e-6;  // of a parallel region
 constexpr double kRegionsPerLayer = 4;    // q/k/v, output, gate and up, down
 constexpr double kLayerSeconds = 10e-6;   // what runs between them
-constexpr double kMoeLayerSeconds = 40e-6;  // routing, gathering, combining
+constexpr double kMoeLayerSeconds = 10e-6;  // routing, gathering, combining
 constexpr double kRowSeconds = 4.2e-9;  // norms, RoPE, activation, residuals: per row, layer and hidden value
 constexpr double kLogitSeconds = 3.8e-9;  // sampling, per word of the vocabulary
 constexpr double kReadsPerExpert = 3;     // gate, up and down lie apart in GGUF files
@@ -185,10 +186,49 @@ void decode(const ModelInfo& model, const MemoryOutlook& outlook, const Hardware
   p.bound = p.disk_s >= p.arithmetic_s ? "ssd" : memory_s >= compute_s ? "memory" : "compute";
 }
 
+// How often a token chooses each expert of a layer, the most used first; about k together.
+std::vector<double> expert_chances(const Routing& routing, int64_t n_experts, int64_t k) {
+  const auto n = static_cast<double>(n_experts), wanted = static_cast<double>(k);
+  std::vector<double> chances;
+  if (routing.kind == Routing::Kind::kTypical) {
+    const auto first = [&](int64_t i) { return std::pow(static_cast<double>(i) / n, kTypicalExponent); };
+    for (int64_t i = 0; i < n_experts; ++i) {
+      chances.push_back(std::min(1.0, wanted * (first(i + 1) - first(i))));
+    }
+    return chances;
+  }
+  // Logits of -exponent * ln(rank) and a normal deviate as wide as the Gumbel one that would draw by 1 /
+  // rank^exponent: an expert is chosen if its logit is above a bar that lets k through.
+  constexpr double kGumbelDeviation = 1.28255;
+  double low = -100, high = 100;  // too many pass, too few
+  for (int step = 0; step < 60; ++step) {
+    const double bar = (low + high) / 2;
+    chances.clear();
+    for (int64_t i = 0; i < n_experts; ++i) {
+      const double logit = -routing.exponent * std::log(static_cast<double>(i + 1));
+      chances.push_back(std::erfc((bar - logit) / (kGumbelDeviation * std::sqrt(2.0))) / 2);
+    }
+    (std::accumulate(chances.begin(), chances.end(), 0.0) > wanted ? low : high) = bar;
+  }
+  return chances;
+}
+
+// Of the `n` most used experts, those that one of `tokens` tokens chooses.
+double touched_experts(const std::vector<double>& chances, double n, double tokens) {
+  double sum = 0;
+  for (size_t i = 0; i < chances.size() && static_cast<double>(i) < n; ++i) {
+    sum += std::min(1.0, n - static_cast<double>(i)) * (1 - std::pow(1 - chances[i], tokens));
+  }
+  return sum;
+}
+
+// `is_first`: the cache is still empty, if it is filled by use.
 double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
-                       const PlanWorkload& workload) {
+                       const PlanWorkload& workload, bool is_first) {
   const Shape shape = shape_of(model);
   const Cache cache = cache_of(model, outlook);
+  const std::vector<double> chances =
+      expert_chances(workload.routing, model.n_experts, model.n_experts_per_token);
   const auto n_tokens = static_cast<double>(workload.prompt_tokens);
   const double head_bytes = head_bytes_of(shape);
   const double streamed = static_cast<double>(outlook.streamed_bytes);
@@ -202,15 +242,16 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
     double missed = 0;
     double touched = 0;  // experts of a layer
     if (shape.n_experts > 0) {
-      touched = shape.n_experts * (1 - std::pow(1 - shape.experts_per_token / shape.n_experts, chunk));
+      touched = touched_experts(chances, shape.n_experts, chunk);
       const double rows = chunk * shape.experts_per_token / touched;
       arithmetic_s += shape.n_moe_layers *
                       product_seconds(model, machine, touched * shape.expert_bytes, rows) /
                       (rows < kFewRows ? kFewRowsEfficiency : 1);
-      // A pass that touches more than the cache holds pushes out what the next one begins with.
-      const bool holds = touched * shape.n_moe_layers <= cache.slots;
-      const double hits = cache.whole ? 1 : holds ? cache.slots / shape.total_experts() : 0;
-      missed = touched * shape.n_moe_layers * (1 - hits) * shape.expert_bytes;
+      const double resident = cache.whole             ? shape.n_experts
+                              : is_first && done == 0 ? 0
+                                                      : cache.slots / shape.n_moe_layers;
+      missed =
+          (touched - touched_experts(chances, resident, chunk)) * shape.n_moe_layers * shape.expert_bytes;
     }
     arithmetic_s += 4 * static_cast<double>(model.n_heads * model.head_dim * model.n_layers) *
                     keys_seen(model, done, chunk) / machine.attention.operations_per_second;
@@ -242,25 +283,9 @@ std::optional<Routing> parse_routing(std::string_view text) {
 double expected_hit_rate(const Routing& routing, int64_t n_experts, int64_t k, double resident) {
   const double share = std::clamp(resident, 0.0, 1.0);
   if (routing.kind == Routing::Kind::kTypical) return std::pow(share, kTypicalExponent);
-  // Logits of -exponent * ln(rank) and a normal deviate as wide as the Gumbel one that would draw by 1 /
-  // rank^exponent: an expert is chosen if its logit is above a bar that lets k through.
-  constexpr double kGumbelDeviation = 1.28255;
-  const auto chosen = [&](double bar, double n) {  // of a token's experts, among the n most frequent
-    double sum = 0;
-    for (int64_t i = 0; static_cast<double>(i) < n; ++i) {
-      const double logit = -routing.exponent * std::log(static_cast<double>(i + 1));
-      sum += std::erfc((bar - logit) / (kGumbelDeviation * std::sqrt(2.0))) / 2 *
-             std::min(1.0, n - static_cast<double>(i));
-    }
-    return sum;
-  };
+  const std::vector<double> chances = expert_chances(routing, n_experts, k);
   const auto all = static_cast<double>(n_experts);
-  double low = -100, high = 100;  // too many pass, too few
-  for (int step = 0; step < 60; ++step) {
-    const double bar = (low + high) / 2;
-    (chosen(bar, all) > static_cast<double>(k) ? low : high) = bar;
-  }
-  return std::min(1.0, chosen(low, share * all) / chosen(low, all));
+  return std::min(1.0, touched_experts(chances, share * all, 1) / touched_experts(chances, all, 1));
 }
 
 Prediction predict(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
@@ -268,15 +293,15 @@ Prediction predict(const ModelInfo& model, const MemoryOutlook& outlook, const H
   SLUICE_CHECK(outlook.fits && outlook.prefill_chunk > 0);
   Prediction p;
   decode(model, outlook, machine, workload, p);
-  const double prompt_s = prefill_seconds(model, outlook, machine, workload);
-  p.prefill_tok_s = static_cast<double>(workload.prompt_tokens) / prompt_s;
+  p.prefill_tok_s = static_cast<double>(workload.prompt_tokens) /
+                    prefill_seconds(model, outlook, machine, workload, /*is_first=*/false);
 
   // Slots are filled by use, unless all experts fit.
   const Cache cache = cache_of(model, outlook);
   const uint64_t loaded = outlook.pinned_bytes + (cache.whole ? outlook.cache_bytes : 0);
   const bool whole = outlook.streamed_bytes == 0 && cache.whole;
   p.load_s = static_cast<double>(loaded) / kLoadEfficiency / machine.disk_sequential(/*direct=*/!whole);
-  p.first_token_s = p.load_s + prompt_s;
+  p.first_token_s = p.load_s + prefill_seconds(model, outlook, machine, workload, /*is_first=*/true);
   return p;
 }
 

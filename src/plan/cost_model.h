@@ -3,11 +3,10 @@
 //
 // A step takes max(arithmetic, reads), with the losses and overheads of this engine:
 //   arithmetic  bytes of weights / the kernel's measured speed for that encoding and number of rows,
-//   attention
-//               over the KV cache, and fixed costs per layer and per logit
-//   reads       dense weights that are not pinned, in order, beside all of the arithmetic; experts that miss,
-//               beside the layer's other experts, since the router must have spoken first, but for one of
-//               each layer that is read ahead
+//               attention over the KV cache, and fixed costs per layer and per logit
+//   reads       dense weights that are not pinned, in order, beside all of the arithmetic; experts that
+//               miss, beside the layer's other experts, since the router must have spoken first, but for
+//               one of each layer that is read ahead
 // The constants and how they were found: docs/performance.md.
 #pragma once
 
@@ -49,7 +48,7 @@ struct PlanWorkload {
 struct Prediction {
   double load_s = 0;         // nothing of the files in the page cache
   double first_token_s = 0;  // from the start: loading, and reading the prompt
-  double prefill_tok_s = 0;
+  double prefill_tok_s = 0;  // of a prompt that finds the cache of experts full
   double decode_tok_s = 0;
   std::string bound;  // of decoding: "ssd", "memory" or "compute"
 
