@@ -39,11 +39,14 @@ if(SLUICE_TESTS)
   endif()
 endif()
 
-# Files that compute next to nothing are compiled for the compiler's sake: sanitized, the frameworks' templates take
-# most of a minute a file to optimise.
+# Files that compute next to nothing are compiled for the compiler's sake. Where sanitizers are asked for, they keep
+# those that watch the code below them (addresses, threads), not those that watch the file itself.
 function(sluice_compile_quickly)
   if(SLUICE_SANITIZE)
-    set(quick -O0)
+    set(quick -O0 -fno-sanitize=undefined)
+    if(SLUICE_FUZZ)
+      list(APPEND quick -fno-sanitize=fuzzer)
+    endif()
   else()
     set(quick $<$<CONFIG:Release>:-O1>)
   endif()

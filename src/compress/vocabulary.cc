@@ -24,8 +24,8 @@ std::optional<std::string> read_if_there(const fs::path& path) {
   return read_text_file(path.string(), kMaxTextBytes);
 }
 
-Json parse_object(const std::string& text, const std::string& where) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+ReadJson parse_object(const std::string& text, const std::string& where) {
+  ReadJson json = ReadJson::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) throw_error(ErrorKind::kCorrupt, "%s: not a JSON object", where.c_str());
   return json;
 }
@@ -34,7 +34,7 @@ Json parse_object(const std::string& text, const std::string& where) {
 
 class JsonVocabulary {
  public:
-  JsonVocabulary(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
+  JsonVocabulary(const ReadJson& json, std::string where) : json_(json), where_(std::move(where)) {
     const auto model = json.find("model");
     if (model == json.end() || !model->is_object()) unsupported("it has no model");
     model_ = &*model;
@@ -62,7 +62,7 @@ class JsonVocabulary {
   void add_tokens(GgufWriter& writer, int64_t n_tokens) const {
     std::vector<std::string> tokens(static_cast<size_t>(n_tokens));
     std::vector<int64_t> types(static_cast<size_t>(n_tokens), kUnused);
-    const auto put = [&](const std::string& token, const Json& id, TokenType type) {
+    const auto put = [&](const std::string& token, const ReadJson& id, TokenType type) {
       if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(n_tokens)) {
         throw_error(ErrorKind::kCorrupt, "%s: token '%s' has id %s; the model has %lld tokens",
                     where_.c_str(), printable(token).c_str(), printable(id.dump()).c_str(),
@@ -75,10 +75,10 @@ class JsonVocabulary {
     if (vocab == model_->end() || !vocab->is_object()) unsupported("it has no vocabulary");
     for (const auto& [token, id] : vocab->items()) put(token, id, kNormal);
     if (const auto added = json_.find("added_tokens"); added != json_.end() && added->is_array()) {
-      for (const Json& token : *added) {
+      for (const ReadJson& token : *added) {
         if (!token.is_object()) unsupported("an added token is no object");
-        put(text(token, "content", ""), token.value("id", Json()),
-            token.value("special", Json()) == true ? kControl : kUser);
+        put(text(token, "content", ""), token.value("id", ReadJson()),
+            token.value("special", ReadJson()) == true ? kControl : kUser);
       }
     }
     for (size_t i = 0; i < tokens.size(); ++i)
@@ -91,17 +91,17 @@ class JsonVocabulary {
  private:
   [[noreturn]] void unsupported(const std::string& why) const { throw_not_for_gguf(where_, why); }
 
-  std::string text(const Json& object, const char* key, const char* otherwise) const {
+  std::string text(const ReadJson& object, const char* key, const char* otherwise) const {
     return json_text(object, key, otherwise, where_);
   }
 
-  void read_step(const Json& step, int depth) {
+  void read_step(const ReadJson& step, int depth) {
     if (depth > 8 || !step.is_object()) unsupported("its pre-tokenizer is malformed");
     const std::string type = text(step, "type", "");
     if (type == "Sequence") {
       const auto steps = step.find("pretokenizers");
       if (steps == step.end() || !steps->is_array()) unsupported("its pre-tokenizer is malformed");
-      for (const Json& inner : *steps) read_step(inner, depth + 1);
+      for (const ReadJson& inner : *steps) read_step(inner, depth + 1);
     } else if (type == "Split") {
       read_split(step);
     } else if (type == "Digits" && json_flag(step, "individual_digits", false)) {
@@ -116,7 +116,7 @@ class JsonVocabulary {
   }
 
   // Keeping the matches apart, or throwing away what is between matches that cover everything.
-  void read_split(const Json& step) {
+  void read_split(const ReadJson& step) {
     const auto pattern = step.find("pattern");
     const std::string behavior = text(step, "behavior", "Isolated");
     const bool inverted = json_flag(step, "invert", false);
@@ -130,13 +130,13 @@ class JsonVocabulary {
     std::vector<std::string> out;
     const auto list = model_->find("merges");
     if (list == model_->end() || !list->is_array()) unsupported("it has no merges");
-    for (const Json& merge : *list) out.push_back(json_merge(merge, where_));
+    for (const ReadJson& merge : *list) out.push_back(json_merge(merge, where_));
     return out;
   }
 
-  const Json& json_;
+  const ReadJson& json_;
   std::string where_;
-  const Json* model_ = nullptr;
+  const ReadJson* model_ = nullptr;
   std::vector<std::string> patterns_;
   bool byte_level_ = false;
 };
@@ -145,13 +145,13 @@ class JsonVocabulary {
 std::optional<std::string> template_of(const fs::path& directory, const std::string& config_text) {
   if (auto own = read_if_there(directory / "chat_template.jinja")) return own;
   if (config_text.empty()) return std::nullopt;
-  const Json config = parse_object(config_text, (directory / "tokenizer_config.json").string());
+  const ReadJson config = parse_object(config_text, (directory / "tokenizer_config.json").string());
   const auto found = config.find("chat_template");
   if (found == config.end()) return std::nullopt;
   if (found->is_string()) return found->get<std::string>();
   if (!found->is_array()) return std::nullopt;
-  for (const Json& entry : *found) {
-    if (!entry.is_object() || entry.value("name", Json()) != "default") continue;
+  for (const ReadJson& entry : *found) {
+    if (!entry.is_object() || entry.value("name", ReadJson()) != "default") continue;
     if (const auto text = entry.find("template"); text != entry.end() && text->is_string())
       return text->get<std::string>();
   }
@@ -244,7 +244,7 @@ void add_gguf_vocabulary(GgufWriter& writer, const Checkpoint& source, int64_t n
   const std::string json_path = (directory / "tokenizer.json").string();
   if (const auto text = read_if_there(json_path)) {
     const auto tokenizer = load_tokenizer_directory(directory.string());
-    const Json json = parse_object(*text, json_path);
+    const ReadJson json = parse_object(*text, json_path);
     if (is_spm_json(json)) {
       add_spm_json(writer, json, *tokenizer, n_tokens, json_path);
     } else {

@@ -11,19 +11,20 @@ void throw_not_for_gguf(const std::string& where, const std::string& why) {
               where.c_str(), printable(why).c_str());
 }
 
-std::string json_text(const Json& object, const char* key, const char* otherwise, const std::string& where) {
+std::string json_text(const ReadJson& object, const char* key, const char* otherwise,
+                      const std::string& where) {
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return otherwise;
   if (!found->is_string()) throw_not_for_gguf(where, std::string("field ") + key + " is not a string");
   return found->get<std::string>();
 }
 
-bool json_flag(const Json& object, const char* key, bool otherwise) {
+bool json_flag(const ReadJson& object, const char* key, bool otherwise) {
   const auto found = object.find(key);
   return found != object.end() && found->is_boolean() ? found->get<bool>() : otherwise;
 }
 
-std::string json_merge(const Json& merge, const std::string& where) {
+std::string json_merge(const ReadJson& merge, const std::string& where) {
   if (merge.is_string()) return merge.get<std::string>();
   if (!merge.is_array() || merge.size() != 2 || !merge[0].is_string() || !merge[1].is_string())
     throw_not_for_gguf(where, "a merge is malformed");

@@ -8,7 +8,8 @@
 
 namespace sluice {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;  // what is written: finds and adds a key by linear search
+using ReadJson = nlohmann::json;      // what is read: vocabularies of a hundred thousand keys
 
 enum TokenType : int64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUser = 4, kUnused = 5, kByte = 6 };
 
@@ -16,11 +17,12 @@ enum TokenType : int64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUser = 4, k
 [[noreturn]] void throw_not_for_gguf(const std::string& where, const std::string& why);
 
 // A member that is a string, or `otherwise` where it is missing or null; throw_not_for_gguf() for others.
-std::string json_text(const Json& object, const char* key, const char* otherwise, const std::string& where);
-bool json_flag(const Json& object, const char* key, bool otherwise);
+std::string json_text(const ReadJson& object, const char* key, const char* otherwise,
+                      const std::string& where);
+bool json_flag(const ReadJson& object, const char* key, bool otherwise);
 
 // A merge, "left right", which newer files spell ["left", "right"]. throw_not_for_gguf() for others.
-std::string json_merge(const Json& merge, const std::string& where);
+std::string json_merge(const ReadJson& merge, const std::string& where);
 
 // One of "added_tokens".
 Json added_token(size_t id, const std::string& content, bool special);

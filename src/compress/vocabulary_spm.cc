@@ -152,7 +152,8 @@ void write_pieces(GgufWriter& writer, Pieces pieces, bool space_prefix, const To
 
 class SpmJson {
  public:
-  SpmJson(const Json& json, const std::string& where) : json_(json), model_(json.at("model")), where_(where) {
+  SpmJson(const ReadJson& json, const std::string& where)
+      : json_(json), model_(json.at("model")), where_(where) {
     if (json_flag(model_, "ignore_merges", false)) refuse("it ignores its merges");
     if (const auto step = json.find("normalizer"); step != json.end() && !step->is_null())
       read_normalizer(*step, 0);
@@ -167,7 +168,7 @@ class SpmJson {
     Pieces p;
     p.tokens.resize(static_cast<size_t>(n_tokens));
     p.types.resize(static_cast<size_t>(n_tokens), kUnused);
-    const auto put = [&](const std::string& token, const Json& id, TokenType type) {
+    const auto put = [&](const std::string& token, const ReadJson& id, TokenType type) {
       if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(n_tokens)) {
         throw_error(ErrorKind::kCorrupt, "%s: token '%s' has id %s; the model has %lld tokens",
                     where_.c_str(), printable(token).c_str(), printable(id.dump()).c_str(),
@@ -181,11 +182,14 @@ class SpmJson {
     for (const auto& [token, id] : vocab->items()) put(token, id, is_byte_token(token) ? kByte : kNormal);
     const std::string unknown = json_text(model_, "unk_token", "", where_);
     if (const auto added = json_.find("added_tokens"); added != json_.end() && added->is_array()) {
-      for (const Json& token : *added) {
+      for (const ReadJson& token : *added) {
         if (!token.is_object()) refuse("an added token is no object");
         const std::string content = json_text(token, "content", "", where_);
         const bool special = json_flag(token, "special", false);
-        put(content, token.value("id", Json()), content == unknown ? kUnknown : special ? kControl : kUser);
+        put(content, token.value("id", ReadJson()),
+            content == unknown ? kUnknown
+            : special          ? kControl
+                               : kUser);
       }
     }
     score(p);
@@ -196,16 +200,16 @@ class SpmJson {
   [[noreturn]] void refuse(const std::string& why) const { throw_not_for_gguf(where_, why); }
 
   // Prepend and Replace, as Llama's files have them.
-  void read_normalizer(const Json& step, int depth) {
+  void read_normalizer(const ReadJson& step, int depth) {
     if (depth > 8 || !step.is_object()) refuse("its normalizer is malformed");
     const std::string type = json_text(step, "type", "", where_);
     if (type == "Sequence") {
       const auto steps = step.find("normalizers");
       if (steps == step.end() || !steps->is_array()) refuse("its normalizer is malformed");
-      for (const Json& inner : *steps) read_normalizer(inner, depth + 1);
+      for (const ReadJson& inner : *steps) read_normalizer(inner, depth + 1);
     } else if (type == "Prepend" && json_text(step, "prepend", "", where_) == kBlank) {
       space_prefix_ = true;
-    } else if (type == "Replace" && step.value("pattern", Json()) == Json{{"String", " "}} &&
+    } else if (type == "Replace" && step.value("pattern", ReadJson()) == ReadJson{{"String", " "}} &&
                json_text(step, "content", "", where_) == kBlank) {
       marks_blanks_ = true;
     } else {
@@ -215,7 +219,7 @@ class SpmJson {
 
   // Newer files leave blanks to the pre-tokenizer. "first" and "always" differ only behind a control token
   // inside a text, where GGUF's readers add a blank.
-  void read_metaspace(const Json& step) {
+  void read_metaspace(const ReadJson& step) {
     if (!step.is_object() || json_text(step, "type", "", where_) != "Metaspace" ||
         json_text(step, "replacement", kBlank.c_str(), where_) != kBlank || json_flag(step, "split", true)) {
       refuse("its pre-tokenizer has no equivalent");
@@ -230,7 +234,7 @@ class SpmJson {
     std::unordered_map<std::string, size_t> ranks;
     const auto list = model_.find("merges");
     if (list == model_.end() || !list->is_array()) refuse("it has no merges");
-    for (const Json& merge : *list) ranks.emplace(json_merge(merge, where_), ranks.size());
+    for (const ReadJson& merge : *list) ranks.emplace(json_merge(merge, where_), ranks.size());
     const auto joins = possible_joins(p.tokens, p.types, [this](const std::string& why) { refuse(why); });
     struct Ranked {
       size_t rank;
@@ -273,21 +277,21 @@ class SpmJson {
     for (const auto& tied : clusters) check_tied(p, tied, [this](const std::string& why) { refuse(why); });
   }
 
-  const Json& json_;
-  const Json& model_;
+  const ReadJson& json_;
+  const ReadJson& model_;
   const std::string& where_;
   bool marks_blanks_ = false, space_prefix_ = false;
 };
 
 }  // namespace
 
-bool is_spm_json(const Json& json) {
+bool is_spm_json(const ReadJson& json) {
   const auto model = json.find("model");
-  return model != json.end() && model->is_object() && model->value("type", Json("BPE")) == "BPE" &&
+  return model != json.end() && model->is_object() && model->value("type", ReadJson("BPE")) == "BPE" &&
          json_flag(*model, "byte_fallback", false);
 }
 
-void add_spm_json(GgufWriter& writer, const Json& json, const Tokenizer& tokenizer, int64_t n_tokens,
+void add_spm_json(GgufWriter& writer, const ReadJson& json, const Tokenizer& tokenizer, int64_t n_tokens,
                   const std::string& where) {
   const SpmJson source(json, where);
   write_pieces(writer, source.pieces(n_tokens), source.space_prefix(), tokenizer, n_tokens, where);

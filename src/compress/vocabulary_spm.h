@@ -14,11 +14,11 @@
 namespace sluice {
 
 // Whether a tokenizer.json is of this kind: BPE with byte fallback.
-bool is_spm_json(const Json& json);
+bool is_spm_json(const ReadJson& json);
 
 // Add tokenizer.ggml.model, pre, tokens, scores, token_type and how blanks are treated. `tokenizer` is the
 // same vocabulary as loaded. Error(kUnsupported) that names what GGUF cannot express.
-void add_spm_json(GgufWriter& writer, const Json& json, const Tokenizer& tokenizer, int64_t n_tokens,
+void add_spm_json(GgufWriter& writer, const ReadJson& json, const Tokenizer& tokenizer, int64_t n_tokens,
                   const std::string& where);
 void add_spm_model(GgufWriter& writer, std::string_view bytes, const Tokenizer& tokenizer, int64_t n_tokens,
                    const std::string& where);

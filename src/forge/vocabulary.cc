@@ -59,8 +59,10 @@ void add_vocabulary(GgufWriter& writer, int64_t size) {
 
 std::string vocabulary_json(int64_t size) {
   nlohmann::ordered_json vocab = nlohmann::ordered_json::object();
+  auto& entries =
+      vocab.get_ref<nlohmann::ordered_json::object_t&>();  // insertion by key would search the list
   int64_t id = 0;
-  for (const std::string& token : tokens(size)) vocab.push_back({token, id++});
+  for (const std::string& token : tokens(size)) entries.emplace_back(token, id++);
   nlohmann::ordered_json added = nlohmann::ordered_json::array();
   for (const auto& [special, text] : {std::pair{kUnknown, "<unk>"}, {kBos, "<s>"}, {kEos, "</s>"}}) {
     added.push_back({{"id", special},
