@@ -13,7 +13,7 @@ namespace {
 using test::random_floats;
 
 class Attention : public test::Isa {};
-INSTANTIATE_TEST_SUITE_P(All, Attention, testing::ValuesIn(test::all_isas()), test::isa_test_name);
+INSTANTIATE_TEST_SUITE_P(All, Attention, testing::ValuesIn(test::base_isas()), test::isa_test_name);
 
 constexpr KvType kTypes[] = {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kInt8};
 

@@ -50,6 +50,17 @@ inline std::vector<std::string> all_isas() {
 #endif
 }
 
+// Those with a table of their own: the others have one of these but for products.
+inline std::vector<std::string> base_isas() {
+#if defined(__x86_64__)
+  return {"generic", "avx2", "avx512"};
+#elif defined(__aarch64__)
+  return {"generic", "neon"};
+#else
+  return {"generic"};
+#endif
+}
+
 inline std::string isa_test_name(const testing::TestParamInfo<std::string>& isa) {
   std::string name = isa.param;
   for (char& c : name) c = c == '-' ? '_' : c;

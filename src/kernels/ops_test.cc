@@ -13,7 +13,7 @@ namespace {
 using test::random_floats;
 
 class Ops : public test::Isa {};
-INSTANTIATE_TEST_SUITE_P(All, Ops, testing::ValuesIn(test::all_isas()), test::isa_test_name);
+INSTANTIATE_TEST_SUITE_P(All, Ops, testing::ValuesIn(test::base_isas()), test::isa_test_name);
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
