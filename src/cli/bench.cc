@@ -302,10 +302,10 @@ examples:
   sluice bench moe.gguf --batch 1,4,8                   several sequences at once
   sluice bench model.gguf -t 2 --peer 'llama-bench -m model.gguf -p 512 -n 64 -t 2 -r 1 -o json'
 
-All tokens are random; a long context is really read, once, and cut back after each round. The limit of a test
-is what this machine's memory, SSD and arithmetic allow, each measured in the same run; "of the limit" is limit
-time / measured time. GB/s counts the weights and the KV cache that a step must read, GOP/s a multiply and an
-add as two. "of N experts": distinct ones that a step touches in a layer.
+All tokens are random, others in each round; a long context is really read, once, and cut back after each
+round. The limit of a test is what this machine's memory, SSD and arithmetic allow, each measured in the same
+run; "of the limit" is limit time / measured time. GB/s counts the weights and the KV cache that a step must
+read, GOP/s a multiply and an add as two. "of N experts": distinct ones that a step touches in a layer.
 
 --peer goes through /bin/sh. Its first run and our first round warm up; then each round has one run of both,
 who begins alternates, and the ratios are of pairs. The tests are the peer's; -p, -n and --contexts pick from

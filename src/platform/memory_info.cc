@@ -125,6 +125,17 @@ void PageBuffer::give_back(size_t begin, size_t end) const noexcept {
   if (is_locked_) (void)::mlock2(data_ + begin, end - begin, MLOCK_ONFAULT);
 }
 
+bool PageBuffer::touch(size_t begin, size_t end) const noexcept {
+#if defined(MADV_POPULATE_WRITE)
+  constexpr int kPopulateWrite = MADV_POPULATE_WRITE;
+#else
+  constexpr int kPopulateWrite = 23;
+#endif
+  begin = round_down(begin, kPageBytes);
+  end = round_up(end, kPageBytes);
+  return ::madvise(data_ + begin, end - begin, kPopulateWrite) == 0;
+}
+
 bool PageBuffer::lock() noexcept {
   is_locked_ = data_ != nullptr && ::mlock2(data_, size_, MLOCK_ONFAULT) == 0;
   return is_locked_;

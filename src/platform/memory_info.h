@@ -40,6 +40,8 @@ class PageBuffer {
   // The whole pages of bytes [begin, end) leave the process at once. They are zero, and memory again, when
   // they are next touched.
   void give_back(size_t begin, size_t end) const noexcept;
+  // Makes bytes [begin, end) memory now, and changes none of them. False where the system cannot.
+  bool touch(size_t begin, size_t end) const noexcept;
   // Keeps what is touched from now on from being swapped out. False where RLIMIT_MEMLOCK forbids it. What is
   // given back is unlocked first and locked again when it is touched again.
   bool lock() noexcept;
