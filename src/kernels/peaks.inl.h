@@ -2,7 +2,7 @@
 // memory. Not part of any model's arithmetic.
 
 // In independent sums, which hide the latency of the products.
-[[maybe_unused]] inline int64_t int8_rounds(int64_t n, int32_t* sums) noexcept {
+inline int64_t int8_rounds(int64_t n, int32_t* sums) noexcept {
   constexpr int kSums = 12;
   I sum[kSums];
   SLUICE_UNROLL for (int i = 0; i < kSums; ++i) sum[i] = i_set(static_cast<uint32_t>(i));

@@ -125,7 +125,7 @@ void PageBuffer::give_back(size_t begin, size_t end) const noexcept {
   if (is_locked_) (void)::mlock2(data_ + begin, end - begin, MLOCK_ONFAULT);
 }
 
-bool PageBuffer::touch(size_t begin, size_t end) const noexcept {
+bool PageBuffer::prefault(size_t begin, size_t end) const noexcept {
 #if defined(MADV_POPULATE_WRITE)
   constexpr int kPopulateWrite = MADV_POPULATE_WRITE;
 #else

@@ -41,7 +41,7 @@ class PageBuffer {
   // they are next touched.
   void give_back(size_t begin, size_t end) const noexcept;
   // Makes bytes [begin, end) memory now, and changes none of them. False where the system cannot.
-  bool touch(size_t begin, size_t end) const noexcept;
+  bool prefault(size_t begin, size_t end) const noexcept;
   // Keeps what is touched from now on from being swapped out. False where RLIMIT_MEMLOCK forbids it. What is
   // given back is unlocked first and locked again when it is touched again.
   bool lock() noexcept;

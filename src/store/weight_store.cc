@@ -17,7 +17,7 @@
 #include "platform/clock.h"
 #include "platform/drive_temperature.h"
 #include "platform/memory_info.h"
-#include "platform/page_warmer.h"
+#include "platform/page_prefaulter.h"
 #include "store/layout.h"
 #include "store/pacer.h"
 #include "store/plan.h"
@@ -168,7 +168,7 @@ struct WeightStore::Impl {
   mutable std::mutex books;
   const GovernorOptions governor_options;
   const std::function<std::unique_ptr<PressureSource>()> make_pressure;
-  PageWarmer warmer;                   // of cache_arena
+  PagePrefaulter prefaulter;           // of cache_arena
   std::unique_ptr<Governor> governor;  // last: its thread uses all of the above
 
   Impl(const std::vector<std::string>& paths, std::vector<UnitSpec> specs, const StoreOptions& options,
@@ -556,7 +556,7 @@ struct WeightStore::Impl {
       slots.for_each_run_out_of_use([&](size_t begin, size_t end) { empty.emplace_back(begin, end); });
     }
     // Nobody touches these slots now, and nobody but this thread can put them into use again.
-    if (!empty.empty()) warmer.stop();
+    if (!empty.empty()) prefaulter.stop();
     for (const auto& [begin, end] : empty) {
       cache_arena.give_back(begin * slot, end == setup.plan.n_slots ? cache_arena.size() : end * slot);
     }
@@ -665,7 +665,7 @@ struct WeightStore::Impl {
     if (has_whole_cache_in_slots()) {
       slots.set_whole();
     } else if (setup.plan.n_slots > 0) {
-      warmer.start(cache_arena);
+      prefaulter.start(cache_arena);
     }
     load_bytes_read = reads.bytes_read();
     load_reads = reads.reads();

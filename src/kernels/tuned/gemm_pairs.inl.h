@@ -61,7 +61,7 @@ struct PackedPairs {
   }
 };
 
-// How matmul_packed() multiplies; below, a few inputs in the same way.
+// How matmul_packed() multiplies.
 template <class Format>
 struct PairProduct {
   static constexpr int64_t kFewest = 4;  // inputs; the products of fewer do not pay for preparing the weights
@@ -182,6 +182,7 @@ struct PairProduct {
   }
 };
 
+// A few inputs, as matmul_rows() asks for them.
 template <class Decode>
 struct FewPairs {
   using Format = typename Decode::Format;

@@ -11,12 +11,12 @@
 namespace sluice {
 
 // Owner of a thread that gives way to all others. start() and stop() are not thread-safe.
-class PageWarmer {
+class PagePrefaulter {
  public:
-  PageWarmer() = default;
-  ~PageWarmer() { stop(); }
-  PageWarmer(const PageWarmer&) = delete;
-  PageWarmer& operator=(const PageWarmer&) = delete;
+  PagePrefaulter() = default;
+  ~PagePrefaulter() { stop(); }
+  PagePrefaulter(const PagePrefaulter&) = delete;
+  PagePrefaulter& operator=(const PagePrefaulter&) = delete;
 
   // From its begin to its end, while others use it. `memory` outlives this object or stop(). Does nothing
   // where the system cannot (Linux before 5.14) or has no thread to give.

@@ -1,4 +1,4 @@
-#include "platform/page_warmer.h"
+#include "platform/page_prefaulter.h"
 
 #include <gtest/gtest.h>
 
@@ -17,34 +17,34 @@ bool resident_grows_by(uint64_t before, uint64_t bytes) {
   return false;
 }
 
-TEST(PageWarmer, TouchesWithoutChanging) {
+TEST(PagePrefaulter, TouchesWithoutChanging) {
   const PageBuffer memory(kBytes);
-  if (!memory.touch(0, 1)) GTEST_SKIP() << "skipped: this kernel cannot touch pages for others";
+  if (!memory.prefault(0, 1)) GTEST_SKIP() << "skipped: this kernel cannot touch pages for others";
   memory.data()[5 << 20] = std::byte{7};
   const uint64_t before = resident_bytes();
-  PageWarmer warmer;
-  warmer.start(memory);
+  PagePrefaulter prefaulter;
+  prefaulter.start(memory);
   EXPECT_TRUE(resident_grows_by(before, kBytes * 9 / 10));
   EXPECT_EQ(memory.data()[5 << 20], std::byte{7});
   EXPECT_EQ(memory.data()[kBytes - 1], std::byte{0});
 }
 
-TEST(PageWarmer, LeavesMemoryAloneOnceStopped) {
+TEST(PagePrefaulter, LeavesMemoryAloneOnceStopped) {
   const PageBuffer memory(kBytes);
-  PageWarmer warmer;
-  warmer.start(memory);
-  warmer.stop();
+  PagePrefaulter prefaulter;
+  prefaulter.start(memory);
+  prefaulter.stop();
   memory.give_back(0, kBytes);
   const uint64_t before = resident_bytes();
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  EXPECT_LT(resident_bytes(), before + kBytes / 2);
-  warmer.start(memory);  // and again, until it ends
+  EXPECT_LT(resident_bytes(), before + kBytes / 8);
+  prefaulter.start(memory);  // and again, until it ends
 }
 
-TEST(PageWarmer, HasNothingToDoForNoMemory) {
+TEST(PagePrefaulter, HasNothingToDoForNoMemory) {
   const PageBuffer none;
-  PageWarmer warmer;
-  warmer.start(none);
+  PagePrefaulter prefaulter;
+  prefaulter.start(none);
 }
 
 }  // namespace

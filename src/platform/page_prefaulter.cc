@@ -1,4 +1,4 @@
-#include "platform/page_warmer.h"
+#include "platform/page_prefaulter.h"
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -16,14 +16,14 @@ constexpr int kLeastUrgent = 19;
 
 }  // namespace
 
-void PageWarmer::start(const PageBuffer& memory) {
+void PagePrefaulter::start(const PageBuffer& memory) {
   stop();
   is_stopped_ = false;
   const auto touch = [this, &memory] {
     const auto self = static_cast<id_t>(::syscall(SYS_gettid));
     (void)::setpriority(PRIO_PROCESS, self, kLeastUrgent);  // of this thread alone
     for (size_t begin = 0; begin < memory.size() && !is_stopped_; begin += kPiece) {
-      if (!memory.touch(begin, std::min(begin + kPiece, memory.size()))) return;
+      if (!memory.prefault(begin, std::min(begin + kPiece, memory.size()))) return;
     }
   };
   try {
@@ -32,7 +32,7 @@ void PageWarmer::start(const PageBuffer& memory) {
   }
 }
 
-void PageWarmer::stop() noexcept {
+void PagePrefaulter::stop() noexcept {
   is_stopped_ = true;
   if (thread_.joinable()) thread_.join();
 }
