@@ -7,6 +7,8 @@
 
 namespace sluice {
 
+inline constexpr uint64_t kKiB = uint64_t{1} << 10, kMiB = kKiB << 10, kGiB = kMiB << 10;
+
 // "6G", "512M", "1.5GiB", "100000", "64k" → bytes (K, M, G, T are powers of 1024, with or without "B" or
 // "iB"). Throws Error(kInvalid) that names `what` (e.g. "--ram") on anything else, negatives and overflow.
 uint64_t parse_bytes(std::string_view text, std::string_view what);

@@ -9,7 +9,7 @@
 namespace sluice {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 constexpr int64_t kMaxTokens = int64_t{1} << 24;
 

@@ -34,7 +34,7 @@ struct DemoOptions {
 constexpr const char* kOffers =
     "sluice demo warmup    the expert cache fills, and what it makes of a change of topic\n";
 
-constexpr const char* kExamples = R"(
+constexpr const char* kDemoExamples = R"(
 examples:
   sluice demo                      what there is
   sluice demo warmup               full screen on a terminal
@@ -231,7 +231,7 @@ Action define_demo(Arguments& args) {
       .show_default();
   args.option("--seed N", options->seed, "a number, or random").show_default();
   args.flag("--json", options->json, "print one JSON object, with every token's hits and misses");
-  args.footer(kExamples);
+  args.footer(kDemoExamples);
   return [options] { return demo(*options); };
 }
 

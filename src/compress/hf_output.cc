@@ -16,10 +16,8 @@ namespace sluice {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
 constexpr uint64_t kShardBytes = uint64_t{5} << 30;
-constexpr uint64_t kMaxTextBytes = uint64_t{256} << 20;
+constexpr uint64_t kMaxCopiedText = uint64_t{256} << 20;
 constexpr const char* kTextFiles[] = {
     "tokenizer.json",
     "tokenizer_config.json",
@@ -57,19 +55,19 @@ const char* dtype_name(ScaleType type) {
   return type == ScaleType::kF32 ? "F32" : type == ScaleType::kF16 ? "F16" : "BF16";
 }
 
-Json quantization_of(const PlannedTensor& t) {
+nlohmann::ordered_json quantization_of(const PlannedTensor& t) {
   return {{"group_size", t.params.group}, {"bits", encoding_info(t.encoding).bits}};
 }
 
 // The model's general setting, then the tensors that differ from it by name.
-Json quantization(const CompressPlan& plan, const CompressOptions& options) {
-  Json general;
+nlohmann::ordered_json quantization(const CompressPlan& plan, const CompressOptions& options) {
+  nlohmann::ordered_json general;
   if (encoding_info(options.encoding).family == Family::kAffine)
     general = {{"group_size", options.group}, {"bits", encoding_info(options.encoding).bits}};
-  Json overrides = Json::object();
+  nlohmann::ordered_json overrides = nlohmann::ordered_json::object();
   for (const PlannedTensor& t : plan.tensors) {
     if (encoding_info(t.encoding).family != Family::kAffine) continue;
-    const Json own = quantization_of(t);
+    const nlohmann::ordered_json own = quantization_of(t);
     if (general.is_null()) general = own;
     if (own != general) overrides[t.name] = own;
   }
@@ -106,7 +104,8 @@ class HfOutput : public CompressedOutput {
     shard_->commit();
     shard_.reset();
     if (first_of_shard_.size() > 1) {
-      const Json index = {{"metadata", {{"total_size", plan_.bytes()}}}, {"weight_map", weight_map_}};
+      const nlohmann::ordered_json index = {{"metadata", {{"total_size", plan_.bytes()}}},
+                                            {"weight_map", weight_map_}};
       write_text("model.safetensors.index.json", index.dump(2));
     }
     write_text("config.json", config_.dump(2) + "\n");
@@ -115,8 +114,8 @@ class HfOutput : public CompressedOutput {
   }
 
  private:
-  Json config_json(const Checkpoint& source, const CompressOptions& options) {
-    Json config;
+  nlohmann::ordered_json config_json(const Checkpoint& source, const CompressOptions& options) {
+    nlohmann::ordered_json config;
     if (source.family() == CheckpointFamily::kHuggingFace) {
       config = source.config();
     } else {
@@ -130,7 +129,7 @@ class HfOutput : public CompressedOutput {
     }
     config.erase("quantization");
     config.erase("quantization_config");
-    const Json setting = quantization(plan_, options);
+    const nlohmann::ordered_json setting = quantization(plan_, options);
     if (!setting.is_null()) config["quantization"] = config["quantization_config"] = setting;
     const char* dtype = float_type();
     config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype;
@@ -154,7 +153,7 @@ class HfOutput : public CompressedOutput {
       const fs::path path = fs::path(source.path()) / name;
       std::error_code ignored;
       if (fs::is_regular_file(path, ignored))
-        texts.emplace_back(name, read_text_file(path.string(), kMaxTextBytes));
+        texts.emplace_back(name, read_text_file(path.string(), kMaxCopiedText));
     }
     return texts;
   }
@@ -216,14 +215,14 @@ class HfOutput : public CompressedOutput {
 
   const CompressPlan& plan_;
   std::vector<std::pair<std::string, std::string>> texts_;  // name, content
-  Json config_;
+  nlohmann::ordered_json config_;
   bool is_mlx_;
   DirectoryWriter directory_;
   std::vector<size_t> first_of_shard_;  // indices of plan_.tensors
   size_t current_ = 0;
   std::unique_ptr<SafetensorsWriter> shard_;
   uint64_t left_ = 0;  // bytes of the shard that are still to come
-  Json weight_map_ = Json::object();
+  nlohmann::ordered_json weight_map_ = nlohmann::ordered_json::object();
 };
 
 }  // namespace

@@ -10,9 +10,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-constexpr uint64_t kGiB = uint64_t{1} << 30;
-
 // Descending. Below 8 rows a pass over the weights serves too few tokens to be worth planning for.
 constexpr std::array<int64_t, 7> kChunks = {512, 256, 128, 64, 32, 16, 8};
 constexpr int64_t kGoodChunk = 128;  // not worth pushing weights out for more

@@ -3,13 +3,11 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include "base/units.h"
 #include "sluice/error.h"
 
 namespace sluice {
 namespace {
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-constexpr uint64_t kGiB = uint64_t{1} << 30;
 
 MemoryRequest request_of(uint64_t ram) {
   return {.ram_bytes = ram,

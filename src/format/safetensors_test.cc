@@ -16,7 +16,7 @@
 namespace sluice {
 namespace {
 
-std::filesystem::path temporary(const std::string& name) {
+std::filesystem::path fresh_path(const std::string& name) {
   std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / ("sluice_safetensors_" + name);
   std::filesystem::remove_all(path);
   return path;
@@ -31,7 +31,7 @@ void write_one(const std::string& path, const std::string& name, std::string_vie
 }
 
 TEST(Safetensors, RoundTrip) {
-  const std::string path = temporary("round_trip").string();
+  const std::string path = fresh_path("round_trip").string();
   SafetensorsWriter writer(path, "mlx");
   writer.declare_tensor("z \"quoted\" ä\n", "U32", std::vector<uint64_t>{2, 3});
   writer.declare_tensor("scalar", "F32", std::vector<uint64_t>{});
@@ -66,7 +66,7 @@ TEST(Safetensors, RoundTrip) {
 
 // FP8, packed FP4 and dtypes of the future stay in the table under their own names.
 TEST(Safetensors, KeepsForeignDtypes) {
-  const std::string path = temporary("foreign").string();
+  const std::string path = fresh_path("foreign").string();
   const std::string header = R"({"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]},)"
                              R"( "b": {"dtype": "F4", "shape": [2, 4], "data_offsets": [4, 8]},)"
                              R"( "c": {"dtype": "F2_NEXT", "shape": [9], "data_offsets": [8, 11]}})";
@@ -84,7 +84,7 @@ TEST(Safetensors, KeepsForeignDtypes) {
 }
 
 TEST(Safetensors, Shards) {
-  const std::filesystem::path directory = temporary("shards");
+  const std::filesystem::path directory = fresh_path("shards");
   std::filesystem::create_directory(directory);
   std::ofstream(directory / "config.json") << R"({"z": 1, "a": 2})";
   write_one(directory / "x.safetensors", "kept", "F32", 4);

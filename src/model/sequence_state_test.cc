@@ -7,16 +7,16 @@
 namespace sluice {
 namespace {
 
-constexpr KvShape kShape = {.n_layers = 3, .n_kv_heads = 2, .head_dim = 8, .type = KvType::kF16};
+constexpr KvShape kKvShape = {.n_layers = 3, .n_kv_heads = 2, .head_dim = 8, .type = KvType::kF16};
 
 TEST(SequenceState, GrowsByBlocksAndChargesThem) {
   MemoryBudget budget(UINT64_MAX);
   {
-    SequenceState state(kShape, budget);
+    SequenceState state(kKvShape, budget);
     EXPECT_EQ(state.bytes(), 0u);
     state.reserve(1);
-    EXPECT_EQ(state.bytes(), kShape.bytes_per_block());
-    EXPECT_EQ(kShape.bytes_per_block(), 3u * 2 * 2 * 64 * 8 * 2);
+    EXPECT_EQ(state.bytes(), kKvShape.bytes_per_block());
+    EXPECT_EQ(kKvShape.bytes_per_block(), 3u * 2 * 2 * 64 * 8 * 2);
     state.reserve(64);
     EXPECT_EQ(state.blocks(2).size(), 1u);
     state.reserve(65);
@@ -32,7 +32,7 @@ TEST(SequenceState, GrowsByBlocksAndChargesThem) {
 }
 
 TEST(SequenceState, EveryTypeTakesWhatItsNumbersAndScalesTake) {
-  KvShape shape = kShape;
+  KvShape shape = kKvShape;
   const size_t rows = 3u * 2 * 2 * 64;  // of keys and values in a block
   for (const auto& [type, row_bytes] : {std::pair{KvType::kF32, 8u * 4},
                                         {KvType::kF16, 8u * 2},
@@ -45,14 +45,14 @@ TEST(SequenceState, EveryTypeTakesWhatItsNumbersAndScalesTake) {
 }
 
 TEST(SequenceState, RefusesBeyondTheBudgetAndStaysUsable) {
-  MemoryBudget budget(kShape.bytes_per_block() + 100);
-  SequenceState state(kShape, budget);
+  MemoryBudget budget(kKvShape.bytes_per_block() + 100);
+  SequenceState state(kKvShape, budget);
   state.reserve(64);
   state.advance(10);
   EXPECT_THROW(state.reserve(65), Error);
   EXPECT_EQ(state.n_tokens(), 10);
   EXPECT_EQ(state.blocks(0).size(), 1u);
-  EXPECT_EQ(budget.used(MemoryUse::kKvCache), kShape.bytes_per_block());
+  EXPECT_EQ(budget.used(MemoryUse::kKvCache), kKvShape.bytes_per_block());
 }
 
 }  // namespace

@@ -11,7 +11,6 @@ namespace {
 constexpr double kSlowDisk = 0.5e9;    // bytes per second: what a SATA drive gives
 constexpr double kSeekingDisk = 30e6;  // reads of 64 KiB, one at a time, that a rotating disk cannot give
 constexpr double kHotDrive = 70;       // degrees; drives slow down from about here
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 std::string rate(double bytes_per_second) { return format_string("%.2f GB/s", bytes_per_second * 1e-9); }
 

@@ -24,7 +24,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kLongRead = kMaxReadBytes;  // as the engine reads what lies in order
 constexpr uint64_t kLongDepth = 16;
 constexpr uint64_t kBurstBlocks[] = {kMiB / 4, kMiB};

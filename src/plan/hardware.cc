@@ -11,6 +11,7 @@
 
 #include "base/environment.h"
 #include "base/error.h"
+#include "base/units.h"
 #include "format/json.h"
 #include "kernels/kernels.h"
 #include "platform/cpu_features.h"
@@ -22,7 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB;
 constexpr int kVersion = 1;  // of the JSON
 
 // y at x on a line through the points in order of x, flat beyond them.

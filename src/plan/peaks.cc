@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "base/function_ref.h"
+#include "base/units.h"
 #include "encoding/encoding.h"
 #include "kernels/kernels.h"
 #include "platform/clock.h"
@@ -16,7 +17,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kPieceBytes = 4 * kMiB;  // that a thread takes at once
 
 struct ReadLoop {

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <random>
 
+#include "base/units.h"
 #include "platform/memory_info.h"
 #include "sluice/error.h"
 #include "store/setup.h"
@@ -19,8 +20,6 @@
 
 namespace sluice {
 namespace {
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 // --- the rule ---
 

@@ -14,7 +14,7 @@ constexpr double kMB = 1e6;
 constexpr double kCalmSeconds = 0.25;  // of products in a pass
 
 // Passes of a quarter of a second of arithmetic, beside which unawaited reads go at `rate` or at the limit.
-struct Machine {
+struct SlowedMachine {
   double rate = 1500 * kMB;                 // bytes per second without a limit
   std::function<double(double rate)> loss;  // share of the arithmetic's speed at a rate
   double needed = 0;                        // bytes that a pass cannot do without, read unawaited
@@ -51,7 +51,7 @@ TEST(PaceController, HoldsTheSlowdownWhateverItsShape) {
     for (const double at_full : {0.08, 0.15, 0.4}) {
       for (const double tolerated : {0.02, 0.05, 0.07}) {
         PaceController law(tolerated);
-        Machine machine{.loss = power(at_full, exponent)};
+        SlowedMachine machine{.loss = power(at_full, exponent)};
         for (int i = 0; i < 40; ++i) law.add(machine.pass(law.limit()));
         // There it is, and there it stays.
         const double settled = static_cast<double>(law.limit());
@@ -71,14 +71,14 @@ TEST(PaceController, HoldsTheSlowdownWhateverItsShape) {
 
 TEST(PaceController, NeedsOneStepWhereTheLossGrowsWithTheRate) {
   PaceController law(0.05);
-  Machine machine{.loss = power(0.08, 1)};
+  SlowedMachine machine{.loss = power(0.08, 1)};
   law.add(machine.pass(law.limit()));
   EXPECT_NEAR(static_cast<double>(law.limit()), 1500 * kMB * 5 / 8, 5 * kMB);
 }
 
 TEST(PaceController, StaysInItsBandWhereMeasuringIsNoisy) {
   PaceController law(0.05);
-  Machine machine{.loss = power(0.15, 1), .noise = 0.01};
+  SlowedMachine machine{.loss = power(0.15, 1), .noise = 0.01};
   for (int i = 0; i < 40; ++i) law.add(machine.pass(law.limit()));
   double sum = 0;
   constexpr int kPasses = 400;
@@ -94,7 +94,7 @@ TEST(PaceController, StaysInItsBandWhereMeasuringIsNoisy) {
 
 TEST(PaceController, IsLiftedOnceReadsDisturbNobody) {
   PaceController law(0.05);
-  Machine machine{.loss = power(0.4, 1)};
+  SlowedMachine machine{.loss = power(0.4, 1)};
   for (int i = 0; i < 40; ++i) law.add(machine.pass(law.limit()));
   EXPECT_LT(law.limit(), static_cast<uint64_t>(200 * kMB));
   machine.loss = [](double) { return 0.0; };
@@ -113,7 +113,7 @@ TEST(PaceController, IsLiftedOnceReadsDisturbNobody) {
 
 TEST(PaceController, LimitsNothingThatIsTolerated) {
   PaceController law(0.05);
-  Machine machine{.loss = power(0.049, 1)};
+  SlowedMachine machine{.loss = power(0.049, 1)};
   for (int i = 0; i < 100; ++i) EXPECT_EQ(law.add(machine.pass(law.limit())), 0u);
   EXPECT_EQ(law.report().limited_windows, 0u);
   EXPECT_NEAR(law.report().slowdown, 0.049, 1e-4);
@@ -122,21 +122,21 @@ TEST(PaceController, LimitsNothingThatIsTolerated) {
 // Waits that exceed what reads cost the arithmetic: no limit is even tried.
 TEST(PaceController, LeavesReadsAloneWhereTheDriveIsTheBound) {
   PaceController law(0.05);
-  Machine machine{.loss = power(0.15, 1), .needed = 1000 * kMB};  // 0.67 s of reading, 0.3 of computing
+  SlowedMachine machine{.loss = power(0.15, 1), .needed = 1000 * kMB};  // 0.67 s of reading, 0.3 of computing
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(law.add(machine.pass(law.limit())), 0u);
   EXPECT_EQ(law.report().io_bound_windows, law.report().windows);
   EXPECT_EQ(law.report().failures, 0u);
   // The same where demands are what is waited for.
   PaceController other(0.05);
-  Machine misses{.loss = power(0.15, 1), .missed = 200 * kMB};
+  SlowedMachine misses{.loss = power(0.15, 1), .missed = 200 * kMB};
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(other.add(misses.pass(other.limit())), 0u);
 }
 
 // Reading takes just as long as computing: nothing is waited for, and any limit makes it so.
 TEST(PaceController, GivesUpALimitThatCostsMoreThanItGivesBack) {
   PaceController law(0.05);
-  Machine machine{.loss = power(0.12, 1), .needed = 425 * kMB};
-  Machine open = machine;
+  SlowedMachine machine{.loss = power(0.12, 1), .needed = 425 * kMB};
+  SlowedMachine open = machine;
   constexpr int kPasses = 4000;
   for (int i = 0; i < kPasses; ++i) {
     law.add(machine.pass(law.limit()));
@@ -150,7 +150,7 @@ TEST(PaceController, GivesUpALimitThatCostsMoreThanItGivesBack) {
 
 TEST(PaceController, LiftsALimitWhenTheDriveBecomesTheBound) {
   PaceController law(0.05);
-  Machine machine{.loss = power(0.15, 1)};
+  SlowedMachine machine{.loss = power(0.15, 1)};
   for (int i = 0; i < 40; ++i) law.add(machine.pass(law.limit()));
   ASSERT_GT(law.limit(), 0u);
   machine.needed = 600 * kMB;

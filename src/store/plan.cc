@@ -7,6 +7,7 @@
 #include "base/align.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/units.h"
 #include "store/layout.h"
 
 namespace sluice {
@@ -157,7 +158,6 @@ StoreNeeds store_needs(std::span<const UnitSpec> units, size_t cached_per_pass) 
 void refuse_below_minimum(std::span<const UnitSpec> units, uint64_t weight_bytes) {
   const uint64_t minimum = store_needs(units, 1).minimum;
   if (weight_bytes >= minimum) return;
-  constexpr uint64_t kMiB = uint64_t{1} << 20;
   throw_error(ErrorKind::kNoMemory,
               "the weights need at least %" PRIu64 " MiB of memory and may have %" PRIu64
               " MiB: raise --weights or --ram",

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "base/align.h"
+#include "base/units.h"
 #include "platform/clock.h"
 #include "sluice/error.h"
 #include "store/plan.h"
@@ -24,7 +25,6 @@ namespace fs = std::filesystem;
 using test::Faults;
 using test::FaultyReader;
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kSecond = 1'000'000'000;
 
 // --- the pace ---
