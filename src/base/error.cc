@@ -63,7 +63,8 @@ void throw_errno(int error_number, const char* what, const std::string& path) {
   const ErrorKind kind = error_number == ENOENT   ? ErrorKind::kNotFound
                          : error_number == ENOMEM ? ErrorKind::kNoMemory
                                                   : ErrorKind::kIo;
-  throw Error(kind, format_string("%s %s: %s", what, path.c_str(), std::strerror(error_number)));
+  const char* const shown = path.empty() ? "an empty file name" : path.c_str();
+  throw Error(kind, format_string("%s %s: %s", what, shown, std::strerror(error_number)));
 }
 
 std::string format_string(const char* format, ...) {

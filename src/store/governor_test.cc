@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <numeric>
 #include <random>
 
 #include "base/units.h"
@@ -191,9 +192,10 @@ class Experts : public testing::TestWithParam<IoChoice> {
   void SetUp() override {
     path_ = (std::filesystem::path(testing::TempDir()) / ("sluice_governor_" + std::to_string(::getpid())))
                 .string();
-    std::string bytes(kBytes * kExperts, '\0');
-    for (uint64_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i / kBytes + i);
-    std::ofstream(path_, std::ios::binary) << bytes;
+    std::string ramp(kBytes + 256, '\0');
+    std::iota(ramp.begin(), ramp.end(), '\0');
+    std::ofstream file(path_, std::ios::binary);
+    for (UnitId e = 0; e < kExperts; ++e) file << ramp.substr((e + e * kBytes) % 256, kBytes);
     for (UnitId e = 0; e < kExperts; ++e) units_.push_back({UnitKind::kCached, {{0, e * kBytes, kBytes}}, 1});
   }
   void TearDown() override { std::filesystem::remove(path_); }

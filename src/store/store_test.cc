@@ -27,11 +27,18 @@ namespace fs = std::filesystem;
 using test::Faults;
 using test::FaultyReader;
 
-// The byte at an offset of a file, so that contents are checked without keeping a copy.
-std::byte byte_at(uint32_t file, uint64_t offset) {
-  uint64_t x = (offset + 1) * 0x9e3779b97f4a7c15u + file * 0xbf58476d1ce4e5b9u;
-  x ^= x >> 29;
-  return static_cast<std::byte>(x * 0x94d049bb133111ebu >> 56);
+// What a file holds: bytes that differ from file to file and from place to place.
+std::string_view contents(uint32_t file, uint64_t n_bytes) {
+  static const std::string noise = [] {
+    std::string bytes(2 << 20, '\0');
+    uint64_t x = 1;
+    for (char& byte : bytes)
+      byte = static_cast<char>((x = x * 0x5851f42d4c957f2du + 0x14057b7ef767814fu) >> 56);
+    return bytes;
+  }();
+  constexpr uint64_t kApart = 4099;
+  EXPECT_LE(file * kApart + n_bytes, noise.size());
+  return std::string_view(noise).substr(file * kApart, n_bytes);
 }
 
 // Files on disk with known bytes, and units that cover them.
@@ -42,10 +49,8 @@ class Weights {
                    ("sluice_store_" + std::to_string(::getpid()) + "_" + std::to_string(counter_++))) {
     fs::create_directories(directory_);
     for (uint32_t f = 0; f < file_bytes.size(); ++f) {
-      std::string bytes(file_bytes[f], '\0');
-      for (uint64_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(byte_at(f, i));
       paths.push_back((directory_ / std::to_string(f)).string());
-      std::ofstream(paths.back(), std::ios::binary) << bytes;
+      std::ofstream(paths.back(), std::ios::binary) << contents(f, file_bytes[f]);
     }
   }
   ~Weights() { fs::remove_all(directory_); }
@@ -118,9 +123,8 @@ bool range_is_right(const Weights& weights, const Lease& lease, size_t index, co
     const uint64_t stride = extent.bytes / static_cast<uint64_t>(unit.rows);
     if (view.rows != row_end - range.row_begin || view.stride[0] != stride) return false;
     const uint64_t begin = extent.offset + static_cast<uint64_t>(range.row_begin) * stride;
-    for (uint64_t i = 0; i < static_cast<uint64_t>(view.rows) * stride; ++i) {
-      if (view.plane[0][i] != byte_at(extent.file, begin + i)) return false;
-    }
+    const uint64_t n = static_cast<uint64_t>(view.rows) * stride;
+    if (std::memcmp(view.plane[0], contents(extent.file, begin + n).data() + begin, n) != 0) return false;
   }
   return true;
 }

@@ -63,6 +63,8 @@ struct StoriesCase {
   double mean;
 };
 
+void PrintTo(const StoriesCase& c, std::ostream* out) { *out << c.path; }
+
 class Stories260K : public testing::TestWithParam<StoriesCase> {};
 
 TEST_P(Stories260K, GreedyIdsAndLogits) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <ostream>
 #include <random>
 #include <thread>
 
@@ -27,6 +28,11 @@ struct Case {
   }
   bool is_here() const { return encoding || path[0] == '/' || have_shared(); }
 };
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.path;
+  if (c.encoding) *out << ' ' << c.encoding;
+}
 
 class Residency : public testing::TestWithParam<Case> {
  protected:

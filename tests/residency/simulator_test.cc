@@ -50,7 +50,7 @@ Counted run(const std::string& path, double weights, const std::string& policy, 
       model.forward(item);
       recorder.end_pass(tokens.size() > 1);
     };
-    const std::vector<int32_t> tokens = tokens_of(seed, 90);
+    const std::vector<int32_t> tokens = tokens_of(seed, 70);
     for (size_t begin = 0; begin < 30; begin += 15) forward(std::span(tokens).subspan(begin, 15));
     for (size_t i = 30; i < tokens.size(); ++i) forward(std::span(tokens).subspan(i, 1));
   }
