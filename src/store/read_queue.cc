@@ -17,6 +17,7 @@ namespace sluice {
 namespace {
 
 constexpr uint64_t kSpeedBytes = uint64_t{16} << 20;  // over which a copy's speed is measured
+constexpr uint64_t kBusyBytes = uint64_t{1} << 20;    // in flight, that keep a drive busy
 constexpr double kLeastShare = 1.0 / 64;  // of the fastest copy's reads: what never reads is never measured
 
 }  // namespace
@@ -208,6 +209,8 @@ void ReadQueue::cut_pieces(std::vector<ReadRequest>& requests) {
     auto& waiting = queue(priority);
     while (!waiting.empty() && has_room() && wait_ns(priority) == 0) {
       Transfer& transfer = *waiting.front();
+      const bool is_begun = transfer.bytes_asked > 0;
+      if (priority == Priority::kPrefetch && !is_begun && bytes_in_flight_ > kBusyBytes) break;
       ReadRequest request;
       transfer.is_queued = cut_piece(transfer, request);
       if (timeline_ != nullptr) {

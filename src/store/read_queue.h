@@ -25,6 +25,8 @@
 
 namespace sluice {
 
+// What is surely wanted soon is kAhead. A prefetch may turn out unwanted: it is begun when the drive would
+// run out of reads, so that there is time to call it off.
 enum class Priority : uint8_t { kDemand, kAhead, kPrefetch, kCount };
 
 // How fast drives may be read.

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/align.h"
 #include "base/units.h"
@@ -253,6 +255,39 @@ TEST_F(ReadQueueTest, HoldsBackWhatNobodyWaitsForAndNothingElse) {
     ASSERT_EQ(rooms[layout.room + i], byte_at(i));
   }
   EXPECT_TRUE(reads.is_idle());
+}
+
+TEST_F(ReadQueueTest, BeginsNoMorePrefetchesThanKeepTheDriveBusy) {
+  const auto file = File::open(path_);
+  constexpr size_t kTransfers = 8;
+  Layout layout;
+  const Extent extent = {0, 0, kMiB};
+  lay_out({&extent, 1}, IoMode::kBuffered, layout);
+  std::vector<std::byte> rooms(kTransfers * layout.room);
+  for (const Priority priority : {Priority::kAhead, Priority::kPrefetch}) {
+    faults_->stall_ms = 300;
+    ReadQueue reads({{file}}, std::make_unique<FaultyReader>(make_thread_reader(32), 32, faults_), 32,
+                    kTransfers * kMiB);
+    TransferPool pool;
+    std::vector<Transfer*> all;
+    for (size_t i = 0; i < kTransfers; ++i) {
+      all.push_back(pool.take(0, Transfer::Place::kPinned, &layout));
+      all.back()->base = rooms.data() + i * layout.room;
+      reads.stage(*all.back(), priority);
+    }
+    reads.flush();
+    while (reads.unawaited_bytes() == 0) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_EQ(reads.unawaited_bytes(), (priority == Priority::kAhead ? kTransfers : 2) * kMiB);
+    reads.cancel_unless_begun(*all.front());
+    reads.cancel_unless_begun(*all.back());
+    EXPECT_EQ(all.front()->state, Transfer::State::kReading);
+    EXPECT_EQ(all.back()->state == Transfer::State::kReading, priority == Priority::kAhead);
+    std::vector<Transfer*> ended;
+    size_t n = all.back()->state == Transfer::State::kReading ? 0 : 1;
+    for (; n < kTransfers; n += ended.size()) reads.take_ended(ended, true);
+    EXPECT_EQ(reads.unawaited_bytes(), (priority == Priority::kAhead ? kTransfers : kTransfers - 1) * kMiB);
+  }
 }
 
 TEST_F(ReadQueueTest, KeepsToTheLimitOfWhatNobodyWaitsFor) {

@@ -83,25 +83,25 @@ Presence SlotCache::presence(UnitId unit) const {
   return transfer->state == State::kArrived ? Presence::kHere : Presence::kComing;
 }
 
-bool SlotCache::prefetch(UnitId unit, const Layout& layout) {
+bool SlotCache::prefetch(UnitId unit, const Layout& layout, Priority priority) {
   Transfer* const held = holder_[unit];
   if (held != nullptr) {
-    if (held->state == State::kFailed && held->refs == 0) read_unasked(*held);
+    if (held->state == State::kFailed && held->refs == 0) read_unasked(*held, priority);
     return true;
   }
   if (n_busy_ == n_usable_) return false;
   Transfer& transfer = move_in(unit, layout);
   policy_->on_prefetch(transfer.slot, unit);
-  read_unasked(transfer);
+  read_unasked(transfer, priority);
   return true;
 }
 
-void SlotCache::read_unasked(Transfer& transfer) {
+void SlotCache::read_unasked(Transfer& transfer, Priority priority) {
   if (slots_[transfer.slot].first != &transfer) return;  // it waits for a read to end; a demand may come
   transfer.is_prefetched = true;
   prefetched_bytes_ += transfer.layout->room;
   prefetching_.push_back(transfer.unit);
-  reads_.stage(transfer, Priority::kPrefetch);
+  reads_.stage(transfer, priority);
 }
 
 void SlotCache::cancel_prefetches(const std::function<bool(UnitId)>& is_wanted) {

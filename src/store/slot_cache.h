@@ -41,7 +41,7 @@ class SlotCache {
 
   // Reads a unit that nobody has asked for into a slot that nobody holds; false if there is none. One that
   // has a slot and whose read failed or was called off is read again.
-  bool prefetch(UnitId unit, const Layout& layout);
+  bool prefetch(UnitId unit, const Layout& layout, Priority priority);
   // Calls off those of them that nobody has asked for since, that have not been begun, and that are not
   // wanted.
   void cancel_prefetches(const std::function<bool(UnitId)>& is_wanted);
@@ -90,7 +90,7 @@ class SlotCache {
   Transfer& move_in(UnitId unit, const Layout& layout);
   void move_on(Slot& slot);
   void read_if_wanted(Slot& slot);
-  void read_unasked(Transfer& transfer);
+  void read_unasked(Transfer& transfer, Priority priority);
 
   std::vector<uint32_t> groups_;     // [n_units]
   std::vector<UnitId> first_parts_;  // [n_units]

@@ -771,16 +771,17 @@ Lease WeightStore::hold(std::vector<UnitRange>& ranges) {
   return lease;
 }
 
-size_t WeightStore::prefetch(std::span<const UnitRange> ranges) noexcept {
+size_t WeightStore::prefetch(std::span<const UnitRange> ranges, bool are_guesses) noexcept {
   Impl& store = *impl_;
   if (!store.is_loaded || !has_slots()) return ranges.size();
   if (store.reads.demand_is_waiting()) return 0;
   const std::lock_guard lock(store.books);
+  const Priority priority = are_guesses ? Priority::kPrefetch : Priority::kAhead;
   size_t n = 0;
   for (; n < ranges.size(); ++n) {
     const UnitId unit = ranges[n].unit;
     SLUICE_DCHECK(unit < store.units.size() && store.units[unit].kind == UnitKind::kCached);
-    if (!store.slots.prefetch(unit, store.layouts[unit])) break;
+    if (!store.slots.prefetch(unit, store.layouts[unit], priority)) break;
   }
   store.reads.flush();
   return n;

@@ -206,8 +206,9 @@ class WeightStore {
 
   // Advice that these kCached units are wanted soon; never blocks, never fails, evicts nothing that is
   // leased. Returns how many of them, from the first, it has seen to: fewer than all if the disk has demands
-  // to answer first, or all slots are in use; ask again for the rest.
-  size_t prefetch(std::span<const UnitRange> ranges) noexcept;
+  // to answer first, or all slots are in use; ask again for the rest. Guesses are begun no sooner than keeps
+  // the drive busy, so that wrong ones can be called off.
+  size_t prefetch(std::span<const UnitRange> ranges, bool are_guesses = true) noexcept;
   // Calls off what was prefetched, has not been begun and is not among `wanted`.
   void cancel_prefetches(std::span<const UnitRange> wanted) noexcept;
 

@@ -201,7 +201,8 @@ void Prefetcher::want_all_of(int64_t moe_layer) {
 }
 
 void Prefetcher::go_on() {
-  if (n_asked_ < wanted_.size()) n_asked_ += store_.prefetch(std::span(wanted_).subspan(n_asked_));
+  if (n_asked_ < wanted_.size())
+    n_asked_ += store_.prefetch(std::span(wanted_).subspan(n_asked_), /*are_guesses=*/n_rows_ <= kMaxRows);
 }
 
 PrefetchReport Prefetcher::report() const {
