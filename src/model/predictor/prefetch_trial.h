@@ -28,7 +28,7 @@ class PrefetchTrial {
  private:
   PrefetchWidth fastest() const noexcept;
 
-  PrefetchWidth width_ = PrefetchWidth::kOne;
+  PrefetchWidth width_ = PrefetchWidth::kAll;
   int n_in_block_ = 0;
   int n_blocks_ = 0;
   int n_trials_ = 0;
