@@ -56,7 +56,7 @@ if(SLUICE_SANITIZE)
 endif()
 target_link_libraries(sluice_test_flags INTERFACE sluice_quick_flags)
 
-# sluice_test_program(NAME SOURCES libraries...): what the tests of a floor and those that cross floors share.
+# sluice_test_program(NAME FILES sources... LIBS libraries... TIMEOUT seconds): the program NAME_test and its test NAME.
 function(sluice_test_program NAME)
   cmake_parse_arguments(ARG "" "TIMEOUT" "FILES;LIBS" ${ARGN})
   add_executable(${NAME}_test ${ARG_FILES})
