@@ -256,7 +256,7 @@ TEST_P(Matmul, NeitherBatchNorThreadsNorTheRowSplitChangeABit) {
       for (int64_t batch : {1, 2, 3, 4, 5, 7, 8, 17, 64, 290}) {
         SCOPED_TRACE(batch);
         for (int64_t first : {int64_t{0}, n - batch}) {
-          if (first == 0 && batch > 64) continue;
+          if (batch > 64 && first == 0) continue;  // emulated CPUs take long: once is enough
           expect_rows(multiply(compute_, w.view, &x[static_cast<size_t>(first * cols)], batch, cols), first);
         }
       }

@@ -265,7 +265,7 @@ TEST_F(ReadQueueTest, BeginsNoMorePrefetchesThanKeepTheDriveBusy) {
   lay_out({&extent, 1}, IoMode::kBuffered, layout);
   std::vector<std::byte> rooms(kTransfers * layout.room);
   for (const Priority priority : {Priority::kAhead, Priority::kPrefetch}) {
-    faults_->stall_ms = 300;
+    faults_->stall_ms = 1000;
     ReadQueue reads({{file}}, std::make_unique<FaultyReader>(make_thread_reader(32), 32, faults_), 32,
                     kTransfers * kMiB);
     TransferPool pool;

@@ -675,8 +675,9 @@ TEST(WeightStore, ReadsAPassOnce) {
   for (int pass = 0; pass < 4; ++pass) model.pass(store, model.kUnits);
   const StoreStats after = store.stats();
   EXPECT_EQ(after.wasted_bytes, 0u);
-  EXPECT_GE(after.bytes_read, 4 * before.streamed_bytes);
-  EXPECT_LE(after.bytes_read, 4 * before.streamed_bytes + before.ring_bytes);  // the next pass has begun
+  // Rooms are a little larger than what is read into them.
+  EXPECT_GE(after.bytes_read, 4 * (before.streamed_bytes / model.kUnitBytes) * model.kUnitBytes);
+  EXPECT_LE(after.bytes_read, 4 * before.streamed_bytes + before.ring_bytes);  // the next pass may have begun
 }
 
 TEST(StorePlan, SaysBeforehandWhatAStoreWillHave) {
