@@ -23,7 +23,8 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   };
   // The next run of the same command may be some pages larger than this one: a budget that is named must
   // still do then.
-  const auto named = [](uint64_t ram) { return round_up(ram + kMiB / 2, kMiB); };
+  const uint64_t growth = kMiB / 2 + request.process_bytes / 32;
+  const auto named = [growth](uint64_t ram) { return round_up(ram + growth, kMiB); };
   const StoreNeeds& needs = request.weights;
   const int64_t smallest = request.chunk > 0 ? request.chunk : kChunks.back();
   MemoryPlan plan;

@@ -41,9 +41,11 @@ TEST(MemoryPlan, TheSmallestThatIsNamedFitsAlsoWhenTheProcessHasGrown) {
     const MemoryPlan plan = plan_memory(request);
     RC_ASSERT(plan.fits);
     RC_ASSERT(plan.weight_bytes >= request.weights.minimum);
-    request.process_bytes += kMiB / 2;
+    const uint64_t growth = kMiB / 2 + request.process_bytes / 32;
+    request.process_bytes += growth;
     RC_ASSERT(plan_memory(request).fits);
-    request.ram_bytes = smallest - 2 * kMiB;
+    request.process_bytes -= growth;
+    request.ram_bytes = smallest - growth - kMiB - 1;
     RC_ASSERT(!plan_memory(request).fits);
   }));
 }
@@ -59,7 +61,7 @@ TEST(MemoryPlan, BeyondTheKneeNothingChanges) {
     const MemoryPlan ample = plan_memory(request);
     EXPECT_EQ(knee.chunk, ample.chunk);
     EXPECT_GE(knee.weight_bytes, std::min(request.weights.all, limit));
-    request.ram_bytes = ample.knee_ram - 2 * kMiB;
+    request.ram_bytes = ample.knee_ram - 3 * kMiB;  // what is named has room for growth, and is rounded up
     EXPECT_LT(plan_memory(request).weight_bytes + plan_memory(request).scratch_bytes,
               knee.weight_bytes + knee.scratch_bytes);
   }
