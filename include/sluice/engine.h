@@ -96,7 +96,7 @@ struct EngineStats {
   // prefetching of experts
   uint64_t prefetched_bytes = 0, useful_prefetched_bytes = 0;
   // decode passes of "auto": without, with the likeliest missing expert of each layer, with all likely ones
-  uint64_t prefetch_passes_none = 0, prefetch_passes_one = 0, prefetch_passes_all = 0;
+  uint64_t prefetch_passes_off = 0, prefetch_passes_on = 0;
   std::vector<PredictorStats> predictors;
   // experts computed before their router had chosen; then chosen; bytes read from memory for the others
   uint64_t speculated_experts = 0, confirmed_experts = 0, speculation_wasted_bytes = 0;

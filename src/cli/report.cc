@@ -46,10 +46,7 @@ nlohmann::ordered_json run_report(const Session& session, const EngineStats& sta
   report["prefetch"] = {{"bytes", stats.prefetched_bytes},
                         {"useful_bytes", stats.useful_prefetched_bytes},
                         {"wasted_bytes", stats.wasted_bytes},
-                        {"passes",
-                         {{"none", stats.prefetch_passes_none},
-                          {"one", stats.prefetch_passes_one},
-                          {"all", stats.prefetch_passes_all}}},
+                        {"passes", {{"off", stats.prefetch_passes_off}, {"on", stats.prefetch_passes_on}}},
                         {"predictors", predictors}};
   if (!stats.task.empty())
     report["task"] = {{"name", stats.task},

@@ -521,9 +521,8 @@ EngineStats Engine::stats() const {
   stats.dropped_experts = e.model->n_dropped_experts();
   stats.stand_ins_used = e.model->n_stand_ins_used();
   const PrefetchReport prefetch = e.model->prefetch_report();
-  stats.prefetch_passes_none = prefetch.passes_of(PrefetchWidth::kNone);
-  stats.prefetch_passes_one = prefetch.passes_of(PrefetchWidth::kOne);
-  stats.prefetch_passes_all = prefetch.passes_of(PrefetchWidth::kAll);
+  stats.prefetch_passes_off = prefetch.passes_off;
+  stats.prefetch_passes_on = prefetch.passes_on;
   for (const PredictorScore& score : prefetch.predictors)
     stats.predictors.push_back({score.name, score.n_predicted, score.n_right});
   const SpeculationCounts speculation = e.model->speculation();

@@ -158,31 +158,39 @@ TEST(Prefetcher, ChecksWhatItIsAskedFor) {
   }
 }
 
-// Runs `n` passes whose time depends on how much is read ahead, and returns the share of `width`.
-double share_of(PrefetchWidth width, PrefetchTrial& trial, int n,
-                std::array<double, kPrefetchWidths> seconds) {
-  int n_of = 0;
+// Runs `n` passes that take so long with prefetching off and on, give or take a tenth; returns the share of
+// those with it on.
+double share_on(PrefetchTrial& trial, int n, double off, double on) {
+  std::mt19937 random(2);
+  std::uniform_real_distribution<double> noise(0.9, 1.1);
+  int n_on = 0;
   for (int i = 0; i < n; ++i) {
-    n_of += trial.width() == width;
-    trial.add_pass(seconds[static_cast<size_t>(trial.width())]);
+    n_on += trial.is_on();
+    trial.add_pass(noise(random) * (trial.is_on() ? on : off));
   }
-  return static_cast<double>(n_of) / n;
+  return static_cast<double>(n_on) / n;
 }
 
-TEST(PrefetchTrial, KeepsWhatIsFastestAndNoticesAChange) {
+TEST(PrefetchTrial, KeepsWhatIsFasterAndNoticesAChange) {
   PrefetchTrial trial;
-  share_of(PrefetchWidth::kNone, trial, 48, {1.2, 1.0, 1.1});
-  EXPECT_GT(share_of(PrefetchWidth::kOne, trial, 800, {1.2, 1.0, 1.1}), 0.9);
-  share_of(PrefetchWidth::kNone, trial, 1600, {1.2, 1.0, 0.8});
-  EXPECT_GT(share_of(PrefetchWidth::kAll, trial, 800, {1.2, 1.0, 0.8}), 0.9);
-  share_of(PrefetchWidth::kNone, trial, 1600, {1.0, 1.3, 1.3});
-  EXPECT_GT(share_of(PrefetchWidth::kNone, trial, 800, {1.0, 1.3, 1.3}), 0.9);
+  EXPECT_GT(share_on(trial, 32, 1.2, 1.0), 0.85);
+  EXPECT_GT(share_on(trial, 800, 1.2, 1.0), 0.95);
+  share_on(trial, 800, 1.0, 1.2);
+  EXPECT_LT(share_on(trial, 800, 1.0, 1.2), 0.05);
+  share_on(trial, 800, 1.2, 1.0);
+  EXPECT_GT(share_on(trial, 800, 1.2, 1.0), 0.95);
 }
 
-TEST(PrefetchTrial, AGainWithinNoiseIsNone) {
+TEST(PrefetchTrial, GivesUpSoonWhereItCostsMuch) {
   PrefetchTrial trial;
-  share_of(PrefetchWidth::kNone, trial, 48, {1.0, 0.99, 0.985});
-  EXPECT_GT(share_of(PrefetchWidth::kNone, trial, 800, {1.0, 0.99, 0.985}), 0.9);
+  EXPECT_LT(share_on(trial, 100, 1.0, 1.5), 0.5);
+}
+
+TEST(PrefetchTrial, OneSlowPassDecidesNothing) {
+  PrefetchTrial trial;
+  share_on(trial, 100, 1.2, 1.0);
+  trial.add_pass(20);
+  EXPECT_GT(share_on(trial, 400, 1.2, 1.0), 0.9);
 }
 
 }  // namespace

@@ -1,33 +1,40 @@
 #include "model/predictor/prefetch_trial.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace sluice {
 
-// The least that is read ahead without being slower than what reads more.
-PrefetchWidth PrefetchTrial::fastest() const noexcept {
-  size_t best = 0;
-  for (size_t w = 1; w < kPrefetchWidths; ++w)
-    if (mean_[w] < (1 - kLeastGain) * mean_[best]) best = w;
-  return static_cast<PrefetchWidth>(best);
+// By kLeastGain, and by more than twice what the difference of the means may err.
+bool PrefetchTrial::other_is_faster() const noexcept {
+  const Arm& now = arms_[is_on_];
+  const Arm& other = arms_[!is_on_];
+  if (now.n_passes == 0 || other.n_passes < 2 * kTrialPasses) return false;
+  const double gain = now.mean - other.mean;
+  return gain > kLeastGain * now.mean && gain > 2 * std::sqrt(now.error2() + other.error2());
 }
 
 void PrefetchTrial::add_pass(double seconds) {
-  const auto width = static_cast<size_t>(width_);
-  ++passes_[width];
-  block_seconds_ += seconds;
-  if (++n_in_block_ < kBlockPasses) return;
-  double& mean = mean_[width];
-  mean = mean == 0 ? block_seconds_ : mean + 0.3 * (block_seconds_ - mean);
-  n_in_block_ = 0;
-  block_seconds_ = 0;
-  ++n_blocks_;
-  if (n_blocks_ < kTrialBlocks) {
-    width_ = static_cast<PrefetchWidth>((width + 1) % kPrefetchWidths);
+  Arm& arm = arms_[is_on()];
+  ++arm.n_passes;
+  arm.weight = std::min(arm.weight + 1, kMemory);
+  const double rate = 1 / arm.weight, difference = seconds - arm.mean;
+  arm.mean += rate * difference;
+  arm.variance += rate * (difference * (seconds - arm.mean) - arm.variance);
+  if (--n_left_ > 0) return;
+  if (!is_trial_) {
+    is_trial_ = true;
+    n_left_ = kTrialPasses;
     return;
   }
-  width_ = fastest();
-  if (n_blocks_ % kBlocksPerTrial != 0) return;
-  const size_t step = 1 + static_cast<size_t>(n_trials_++ % 2);
-  width_ = static_cast<PrefetchWidth>((static_cast<size_t>(width_) + step) % kPrefetchWidths);
+  is_trial_ = false;
+  if (other_is_faster()) {
+    is_on_ = !is_on_;
+    pause_ = kFirstPause;
+  } else {
+    pause_ = std::min(2 * pause_, kLongestPause);
+  }
+  n_left_ = pause_;
 }
 
 }  // namespace sluice

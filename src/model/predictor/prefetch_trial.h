@@ -1,40 +1,44 @@
-// How far prefetching pays, found out by trying: passes run in blocks, each of which reads ahead nothing, the
-// likeliest missing expert of a layer or all that are likely, and the fastest way goes on. The others are
-// tried again now and then, since disks and texts change.
+// Whether prefetching pays, found out by trying: most passes run as is thought to be faster, and now and then
+// two run the other way. The mind is changed when the other is faster beyond doubt, so that one slow pass
+// does not decide; trials become rarer as they go on, but never cease, since disks and texts change.
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 
 namespace sluice {
 
-enum class PrefetchWidth : uint8_t { kNone, kOne, kAll };
-inline constexpr size_t kPrefetchWidths = 3;
-
 class PrefetchTrial {
  public:
-  PrefetchWidth width() const noexcept { return width_; }
-  // One pass has taken that long, under width().
+  bool is_on() const noexcept { return is_on_ != is_trial_; }
+  // One pass has taken that long, prefetching if is_on().
   void add_pass(double seconds);
 
-  uint64_t passes(PrefetchWidth width) const noexcept { return passes_[static_cast<size_t>(width)]; }
+  uint64_t passes(bool on) const noexcept { return arms_[on].n_passes; }
 
-  static constexpr int kBlockPasses = 8;
-  static constexpr int kTrialBlocks = 6;      // at the start, in turns
-  static constexpr int kBlocksPerTrial = 16;  // from then on, one of them is another way, the two in turns
-  static constexpr double kLeastGain = 0.02;  // of the time of a pass, for more reads to be worth it
+  static constexpr uint64_t kTrialPasses = 2;
+  static constexpr uint64_t kFirstPause = 8;  // passes between trials; doubled after each
+  static constexpr uint64_t kLongestPause = 64;
+  static constexpr double kMemory = 64;       // passes; older ones fade
+  static constexpr double kLeastGain = 0.02;  // of the time of a pass, for the mind to be changed
 
  private:
-  PrefetchWidth fastest() const noexcept;
+  struct Arm {
+    uint64_t n_passes = 0;
+    double weight = 0;  // of passes that are remembered
+    double mean = 0;    // seconds
+    double variance = 0;
+    double error2() const noexcept {
+      return variance / (weight > 1 ? weight - 1 : 1);
+    }  // of the mean, squared
+  };
+  bool other_is_faster() const noexcept;
 
-  PrefetchWidth width_ = PrefetchWidth::kAll;
-  int n_in_block_ = 0;
-  int n_blocks_ = 0;
-  int n_trials_ = 0;
-  double block_seconds_ = 0;
-  std::array<double, kPrefetchWidths> mean_{};  // seconds of a block, fading; 0: never tried
-  std::array<uint64_t, kPrefetchWidths> passes_{};
+  std::array<Arm, 2> arms_;  // off, on
+  bool is_on_ = true;        // what is thought to be faster
+  bool is_trial_ = false;
+  uint64_t pause_ = kFirstPause;
+  uint64_t n_left_ = kFirstPause;  // passes, until a trial begins or ends
 };
 
 }  // namespace sluice

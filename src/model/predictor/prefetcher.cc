@@ -106,12 +106,9 @@ void Prefetcher::begin_pass(int64_t n) {
   n_asked_ = 0;
   for (Candidate& candidate : candidates_)
     for (auto& guess : candidate.guesses) guess.clear();
-  most_ = plan_.most;
-  if (plan_.mode == Mode::kAuto && n <= kMaxRows) {
-    const PrefetchWidth width = trial_.width();
-    most_ = width == PrefetchWidth::kNone ? 0 : width == PrefetchWidth::kOne ? 1 : SIZE_MAX;
-  }
-  if (plan_.mode == Mode::kOff || plan_.mode == Mode::kStudy || !store_.has_slots()) most_ = 0;
+  const bool is_off = plan_.mode == Mode::kOff || plan_.mode == Mode::kStudy || !store_.has_slots() ||
+                      (plan_.mode == Mode::kAuto && n <= kMaxRows && !trial_.is_on());
+  most_ = is_off ? 0 : plan_.most;
 }
 
 void Prefetcher::end_pass(double seconds) {
@@ -207,8 +204,8 @@ void Prefetcher::go_on() {
 
 PrefetchReport Prefetcher::report() const {
   PrefetchReport report;
-  for (size_t w = 0; w < kPrefetchWidths; ++w)
-    report.passes[w] = trial_.passes(static_cast<PrefetchWidth>(w));
+  report.passes_off = trial_.passes(false);
+  report.passes_on = trial_.passes(true);
   for (const Candidate& candidate : candidates_) report.predictors.push_back(candidate.score);
   return report;
 }

@@ -3,7 +3,6 @@
 // was not yet begun and is not wanted is called off. Nothing here changes what is computed.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -26,8 +25,7 @@ struct PredictorScore {
 
 struct PrefetchReport {
   std::vector<PredictorScore> predictors;
-  std::array<uint64_t, kPrefetchWidths> passes{};  // of decoding in mode "auto"
-  uint64_t passes_of(PrefetchWidth width) const { return passes[static_cast<size_t>(width)]; }
+  uint64_t passes_off = 0, passes_on = 0;  // of decoding in mode "auto"
 };
 
 // Used by the decoder's thread.
