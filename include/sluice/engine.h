@@ -95,7 +95,7 @@ struct EngineStats {
   uint64_t warm_experts = 0, warm_bytes = 0;  // that load() has read into the cache by it
   // prefetching of experts
   uint64_t prefetched_bytes = 0, useful_prefetched_bytes = 0;
-  // decode passes of "auto": without, with the likeliest missing expert of each layer, with all likely ones
+  // decode passes of "auto": without, and with the experts that were likely in each layer
   uint64_t prefetch_passes_off = 0, prefetch_passes_on = 0;
   std::vector<PredictorStats> predictors;
   // experts computed before their router had chosen; then chosen; bytes read from memory for the others

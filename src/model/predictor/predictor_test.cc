@@ -185,6 +185,11 @@ TEST(PrefetchTrial, GivesUpSoonWhereItCostsMuch) {
   EXPECT_LT(share_on(trial, 100, 1.0, 1.5), 0.5);
 }
 
+TEST(PrefetchTrial, NoiseAloneChangesNothing) {
+  PrefetchTrial trial;
+  EXPECT_GT(share_on(trial, 4000, 1.0, 1.0), 0.9);
+}
+
 TEST(PrefetchTrial, OneSlowPassDecidesNothing) {
   PrefetchTrial trial;
   share_on(trial, 100, 1.2, 1.0);

@@ -1,24 +1,25 @@
 #include "model/predictor/prefetch_trial.h"
 
-#include <algorithm>
 #include <cmath>
 
 namespace sluice {
 
-// By kLeastGain, and by more than twice what the difference of the means may err.
+// By kLeastGain, and by three standard errors of the difference. Both arms' deviations are taken together:
+// the few passes of a young one would often look too much alike.
 bool PrefetchTrial::other_is_faster() const noexcept {
   const Arm& now = arms_[is_on_];
   const Arm& other = arms_[!is_on_];
-  if (now.n_passes == 0 || other.n_passes < 2 * kTrialPasses) return false;
+  if (other.n_passes < 2 * kTrialPasses) return false;
+  const double n = now.weight(), m = other.weight();
+  const double variance = (n * now.variance + m * other.variance) / (n + m - 2) * (1 / n + 1 / m);
   const double gain = now.mean - other.mean;
-  return gain > kLeastGain * now.mean && gain > 2 * std::sqrt(now.error2() + other.error2());
+  return gain > kLeastGain * now.mean && gain > 3 * std::sqrt(variance);
 }
 
 void PrefetchTrial::add_pass(double seconds) {
   Arm& arm = arms_[is_on()];
   ++arm.n_passes;
-  arm.weight = std::min(arm.weight + 1, kMemory);
-  const double rate = 1 / arm.weight, difference = seconds - arm.mean;
+  const double rate = 1 / arm.weight(), difference = seconds - arm.mean;
   arm.mean += rate * difference;
   arm.variance += rate * (difference * (seconds - arm.mean) - arm.variance);
   if (--n_left_ > 0) return;

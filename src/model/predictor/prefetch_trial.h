@@ -3,6 +3,7 @@
 // does not decide; trials become rarer as they go on, but never cease, since disks and texts change.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -19,18 +20,14 @@ class PrefetchTrial {
   static constexpr uint64_t kTrialPasses = 2;
   static constexpr uint64_t kFirstPause = 8;  // passes between trials; doubled after each
   static constexpr uint64_t kLongestPause = 64;
-  static constexpr double kMemory = 64;       // passes; older ones fade
+  static constexpr uint64_t kMemory = 64;     // passes; older ones fade
   static constexpr double kLeastGain = 0.02;  // of the time of a pass, for the mind to be changed
 
  private:
   struct Arm {
     uint64_t n_passes = 0;
-    double weight = 0;  // of passes that are remembered
-    double mean = 0;    // seconds
-    double variance = 0;
-    double error2() const noexcept {
-      return variance / (weight > 1 ? weight - 1 : 1);
-    }  // of the mean, squared
+    double mean = 0, variance = 0;  // of their seconds
+    double weight() const noexcept { return static_cast<double>(std::min(n_passes, kMemory)); }
   };
   bool other_is_faster() const noexcept;
 
