@@ -304,10 +304,11 @@ void Chat::save(const std::string& name) const {
 }
 
 void Chat::load(const std::string& name) {
+  constexpr const char* kRemedy = "load one that /save wrote";
   const fs::path path = conversation_path(name);
-  const nlohmann::ordered_json json = read_json_file(path.string());
+  const nlohmann::ordered_json json = read_json_file(path.string(), {}, kRemedy);
   const auto refuse = [&path] {
-    throw_error(ErrorKind::kCorrupt, "%s: not a conversation that /save wrote", path.c_str());
+    throw_error(ErrorKind::kCorrupt, "%s: not a conversation; %s", path.c_str(), kRemedy);
   };
   std::vector<ChatMessage> messages;
   if (!json.is_object() || !json.contains("messages") || !json["messages"].is_array()) refuse();

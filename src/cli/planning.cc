@@ -47,7 +47,7 @@ std::vector<std::string> catalogue_names() {
   std::string hint;
   for (const std::string& similar : similar_models(catalogue_names(), name, 4))
     hint += (hint.empty() ? "did you mean " : ", ") + similar;
-  hint = hint.empty() ? "see `sluice browse`" : hint + "?";
+  hint = hint.empty() ? "see `sluice browse`." : hint + "?";
   throw_error(ErrorKind::kNotFound,
               "%s; nor is it in the catalogue: %s Headers are not fetched from the network yet: fetch the "
               "model (hf download) or plan for one of like shape",

@@ -35,7 +35,8 @@ void add_token_names(const Tokenizer& tokenizer, Json& context) {
 }
 
 int render(const TemplateOptions& options) {
-  Json context = parse_json(read_text(options.context_file), printable(options.context_file));
+  Json context = parse_json(read_text(options.context_file), printable(options.context_file), {},
+                            "write the template's variables as a JSON object");
   if (!context.is_object())
     throw_error(ErrorKind::kInvalid, "%s: not a JSON object of variables",
                 printable(options.context_file).c_str());

@@ -40,20 +40,20 @@ Extent measure(std::string_view text) {
 
 }  // namespace
 
-nlohmann::ordered_json parse_json(std::string_view text, const std::string& where, const JsonLimits& limits) {
+nlohmann::ordered_json parse_json(std::string_view text, const std::string& where, const JsonLimits& limits,
+                                  const char* remedy) {
   if (text.size() > limits.bytes) {
-    throw_error(ErrorKind::kCorrupt,
-                "%s: %zu bytes of JSON are more than the %" PRIu64 " that are read; download the file again",
-                where.c_str(), text.size(), limits.bytes);
+    throw_error(ErrorKind::kCorrupt, "%s: %zu bytes of JSON are more than the %" PRIu64 " that are read; %s",
+                where.c_str(), text.size(), limits.bytes, remedy);
   }
   const Extent extent = measure(text);
   if (extent.depth > limits.depth) {
-    throw_error(ErrorKind::kCorrupt, "%s: JSON nested %zu deep; at most %zu is read; download the file again",
-                where.c_str(), extent.depth, limits.depth);
+    throw_error(ErrorKind::kCorrupt, "%s: JSON nested %zu deep; at most %zu is read; %s", where.c_str(),
+                extent.depth, limits.depth, remedy);
   }
   if (extent.keys > limits.keys) {
-    throw_error(ErrorKind::kCorrupt, "%s: %zu keys; at most %zu are read; download the file again",
-                where.c_str(), extent.keys, limits.keys);
+    throw_error(ErrorKind::kCorrupt, "%s: %zu keys; at most %zu are read; %s", where.c_str(), extent.keys,
+                limits.keys, remedy);
   }
   try {
     return nlohmann::ordered_json::parse(text);
@@ -62,13 +62,13 @@ nlohmann::ordered_json parse_json(std::string_view text, const std::string& wher
     // users.
     std::string_view reason = e.what();
     if (const size_t end = reason.find("] "); end != std::string_view::npos) reason.remove_prefix(end + 2);
-    throw_error(ErrorKind::kCorrupt, "%s: not valid JSON: %s; download the file again", where.c_str(),
-                printable(reason, 200).c_str());
+    throw_error(ErrorKind::kCorrupt, "%s: not valid JSON: %s; %s", where.c_str(),
+                printable(reason, 200).c_str(), remedy);
   }
 }
 
-nlohmann::ordered_json read_json_file(const std::string& path, const JsonLimits& limits) {
-  return parse_json(read_text_file(path, limits.bytes), path, limits);
+nlohmann::ordered_json read_json_file(const std::string& path, const JsonLimits& limits, const char* remedy) {
+  return parse_json(read_text_file(path, limits.bytes), path, limits, remedy);
 }
 
 }  // namespace sluice

@@ -16,11 +16,14 @@ struct JsonLimits {
   size_t keys = 1 << 14;  // in all objects together; ordered_json finds a key by linear search
 };
 
-// `where` names the document in messages. Error(kCorrupt) for what is not JSON or exceeds a limit.
+// `where` names the document in messages and `remedy` says what to do about one that is bad; most come with a
+// model. Error(kCorrupt) for what is not JSON or exceeds a limit.
 nlohmann::ordered_json parse_json(std::string_view text, const std::string& where,
-                                  const JsonLimits& limits = {});
+                                  const JsonLimits& limits = {},
+                                  const char* remedy = "download the file again");
 
 // The same from a file. Also Error(kNotFound, kIo).
-nlohmann::ordered_json read_json_file(const std::string& path, const JsonLimits& limits = {});
+nlohmann::ordered_json read_json_file(const std::string& path, const JsonLimits& limits = {},
+                                      const char* remedy = "download the file again");
 
 }  // namespace sluice
