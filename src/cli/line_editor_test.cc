@@ -2,11 +2,9 @@
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
-#include <unistd.h>
-
-#include <filesystem>
 
 #include "cli/keys.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
@@ -142,9 +140,8 @@ TEST(Keys, AnyBytesEnd) {
 }
 
 TEST(History, SurvivesInItsFile) {
-  const std::filesystem::path directory =
-      std::filesystem::temp_directory_path() / ("sluice_history_" + std::to_string(getpid()));
-  const std::string path = (directory / "deep" / "history").string();
+  const test::Scratch scratch;
+  const std::string path = scratch / "deep/history";
   {
     History history(path);
     history.add("first");
@@ -154,7 +151,6 @@ TEST(History, SurvivesInItsFile) {
   }
   const History again(path);
   EXPECT_EQ(again.lines(), (std::vector<std::string>{"first", "two\nlines \\n"}));
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "sluice/engine.h"
+#include "tests/scratch.h"
 #include "tests/shared_data.h"
 
 namespace sluice {
@@ -18,15 +19,8 @@ namespace fs = std::filesystem;
 // A state directory of its own.
 class TaskProfiles : public testing::Test {
  protected:
-  TaskProfiles() {
-    std::string pattern = (fs::path(testing::TempDir()) / "sluice_state_XXXXXX").string();
-    state_ = ::mkdtemp(pattern.data());
-    ::setenv("XDG_STATE_HOME", state_.c_str(), 1);
-  }
-  ~TaskProfiles() override {
-    ::unsetenv("XDG_STATE_HOME");
-    fs::remove_all(state_);
-  }
+  TaskProfiles() { ::setenv("XDG_STATE_HOME", state_.path().c_str(), 1); }
+  ~TaskProfiles() override { ::unsetenv("XDG_STATE_HOME"); }
 
   static TaskProfile profile_of(uint64_t fingerprint) {
     TaskProfile profile;
@@ -49,7 +43,7 @@ class TaskProfiles : public testing::Test {
     return ErrorKind::kIo;
   }
 
-  fs::path state_;
+  test::Scratch state_;
 };
 
 TEST_F(TaskProfiles, OneNameServesEveryModel) {
@@ -61,7 +55,7 @@ TEST_F(TaskProfiles, OneNameServesEveryModel) {
   EXPECT_EQ(load_task_profile("coding", 7)->model, "model-7");
   EXPECT_EQ(load_task_profile("coding", 8)->model, "model-8");
   EXPECT_FALSE(load_task_profile("coding", 9));
-  std::ofstream(state_ / "sluice/profiles/notes.txt") << "not ours";
+  state_.write("sluice/profiles/notes.txt", "not ours");
   const std::vector<StoredProfile> all = list_task_profiles();
   ASSERT_EQ(all.size(), 3U);
   EXPECT_EQ(all[0].task, "a.b-c_1");

@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -16,6 +15,7 @@
 #include "encoding/reference.h"
 #include "model/bound_model.h"
 #include "platform/file.h"
+#include "tests/scratch.h"
 #include "tests/shared_data.h"
 
 namespace sluice {
@@ -25,19 +25,13 @@ namespace fs = std::filesystem;
 
 class Forged : public testing::Test {
  protected:
-  Forged() {
-    std::string pattern = (fs::temp_directory_path() / "sluice-forge-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~Forged() override { fs::remove_all(directory_); }
-
   std::string make(ForgeOptions options, const std::string& name) const {
-    options.out = (directory_ / name).string();
+    options.out = directory_ / name;
     forge(options);
     return options.out;
   }
 
-  fs::path directory_;
+  test::Scratch directory_;
 };
 
 struct Moments {
@@ -207,14 +201,13 @@ ErrorKind refusal(const ForgeOptions& options) {
 }
 
 TEST_F(Forged, NonsenseIsRefusedAndLeavesNothing) {
-  const std::string gguf = (directory_ / "x.gguf").string(), hf = (directory_ / "x").string();
+  const std::string gguf = directory_ / "x.gguf", hf = directory_ / "x";
   EXPECT_EQ(refusal({.shape = "llama-9000b", .out = gguf}), ErrorKind::kInvalid);
   EXPECT_EQ(refusal({.shape = "llama-tiny", .encoding = Encoding::kAffine4, .out = gguf}),
             ErrorKind::kInvalid);
   EXPECT_EQ(refusal({.shape = "llama-tiny", .family = CheckpointFamily::kHuggingFace, .out = hf}),
             ErrorKind::kInvalid);
-  EXPECT_EQ(refusal({.shape = "llama-tiny", .out = (directory_ / "no" / "x.gguf").string()}),
-            ErrorKind::kNotFound);
+  EXPECT_EQ(refusal({.shape = "llama-tiny", .out = directory_ / "no/x.gguf"}), ErrorKind::kNotFound);
   for (const int64_t n : {int64_t{-1}, int64_t{256}}) {
     EXPECT_EQ(refusal({.shape = "llama-tiny", .outliers = n, .outlier_scale = 50, .out = gguf}),
               ErrorKind::kInvalid);
@@ -223,7 +216,7 @@ TEST_F(Forged, NonsenseIsRefusedAndLeavesNothing) {
     EXPECT_EQ(refusal({.shape = "llama-tiny", .outliers = 4, .outlier_scale = scale, .out = gguf}),
               ErrorKind::kInvalid);
   }
-  EXPECT_TRUE(fs::is_empty(directory_));
+  EXPECT_TRUE(fs::is_empty(directory_.path()));
   fs::create_directory(hf);
   std::ofstream(hf + "/mine") << "precious";
   EXPECT_EQ(refusal({.shape = "llama-tiny",
@@ -239,10 +232,10 @@ TEST_F(Forged, CancellingLeavesNothing) {
     const ForgeOptions options{.shape = "moe-small",
                                .encoding = gguf ? Encoding::kQ4_0 : Encoding::kAffine4,
                                .family = gguf ? CheckpointFamily::kGguf : CheckpointFamily::kHuggingFace,
-                               .out = (directory_ / (gguf ? "x.gguf" : "x")).string()};
+                               .out = directory_ / (gguf ? "x.gguf" : "x")};
     EXPECT_THROW(forge(options, [](uint64_t, uint64_t) { throw_error(ErrorKind::kCancelled, "enough"); }),
                  Error);
-    EXPECT_TRUE(fs::is_empty(directory_));
+    EXPECT_TRUE(fs::is_empty(directory_.path()));
   }
 }
 

@@ -12,12 +12,11 @@
 #include "format/gguf_types.h"
 #include "format/split_name.h"
 #include "platform/file.h"
+#include "tests/scratch.h"
 #include "tests/shared_data.h"
 
 namespace sluice {
 namespace {
-
-std::string temporary(const std::string& name) { return ::testing::TempDir() + "sluice_gguf_" + name; }
 
 std::vector<std::byte> bytes_of(size_t n, uint8_t first) {
   std::vector<std::byte> bytes(n);
@@ -32,7 +31,8 @@ std::vector<std::byte> read(const Checkpoint& checkpoint, const TensorInfo& tens
 }
 
 TEST(Gguf, RoundTrip) {
-  const std::string path = temporary("round_trip.gguf");
+  const test::Scratch scratch;
+  const std::string path = scratch / "round_trip.gguf";
   const std::vector<std::pair<std::string, std::pair<GgufType, GgufValue>>> entries = {
       {"general.architecture", {GgufType::kString, std::string("llama")}},
       {"general.alignment", {GgufType::kU32, int64_t{64}}},
@@ -87,11 +87,11 @@ TEST(Gguf, RoundTrip) {
   EXPECT_EQ(read(*checkpoint, *checkpoint->find("a.weight")), bytes_of(54, 1));
   EXPECT_EQ(read(*checkpoint, *b), bytes_of(96, 2));
   EXPECT_EQ(read(*checkpoint, *checkpoint->find("c.bias")), bytes_of(10, 3));
-  std::filesystem::remove(path);
 }
 
 TEST(Gguf, TypedLookUps) {
-  const std::string path = temporary("look_ups.gguf");
+  const test::Scratch scratch;
+  const std::string path = scratch / "look_ups.gguf";
   GgufWriter writer(path);
   writer.add("integer", GgufType::kU32, int64_t{7});
   writer.add("number", GgufType::kF32, 1.5);
@@ -117,11 +117,11 @@ TEST(Gguf, TypedLookUps) {
   EXPECT_THROW(metadata.strings("text"), Error);
   const GgufMetadata copy = metadata;
   EXPECT_EQ(copy.integer("integer"), 7);
-  std::filesystem::remove(path);
 }
 
 TEST(Gguf, WriterRefusesAffine) {
-  const std::string path = temporary("affine.gguf");
+  const test::Scratch scratch;
+  const std::string path = scratch / "affine.gguf";
   GgufWriter writer(path);
   try {
     writer.declare_tensor("a.weight", Encoding::kAffine4, std::vector<uint64_t>{2, 64});
@@ -134,7 +134,8 @@ TEST(Gguf, WriterRefusesAffine) {
 // A type that no kernel reads is listed with its size, so that whoever needs the tensor can refuse it by
 // name.
 TEST(Gguf, ListsTypesWithoutKernels) {
-  const std::string path = temporary("iq2.gguf");
+  const test::Scratch scratch;
+  const std::string path = scratch / "iq2.gguf";
   {
     GgufWriter writer(path);
     writer.declare_tensor("blk.0.ffn_up.weight", Encoding::kQ2_K, std::vector<uint64_t>{1, 256});
@@ -152,11 +153,11 @@ TEST(Gguf, ListsTypesWithoutKernels) {
   EXPECT_EQ(tensor.encoding, Encoding::kCount);
   EXPECT_EQ(tensor.dtype, "IQ2_XXS");
   EXPECT_EQ(tensor.bytes, 66u);
-  std::filesystem::remove(path);
 }
 
 TEST(Gguf, ReadsParts) {
-  const SplitName name{temporary("parts"), 1, 3, ".gguf"};
+  const test::Scratch scratch;
+  const SplitName name{scratch / "parts", 1, 3, ".gguf"};
   for (uint32_t i = 1; i <= 3; ++i) {
     GgufWriter writer(name.part(i));
     writer.add("split.no", GgufType::kU16, int64_t{i} - 1);
@@ -175,7 +176,6 @@ TEST(Gguf, ReadsParts) {
     const TensorInfo* tensor = checkpoint->find(std::to_string(i));
     ASSERT_NE(tensor, nullptr);
     EXPECT_EQ(read(*checkpoint, *tensor), bytes_of(16, static_cast<uint8_t>(i)));
-    std::filesystem::remove(name.part(i));
   }
 }
 

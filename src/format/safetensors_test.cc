@@ -11,16 +11,11 @@
 #include "base/error.h"
 #include "format/checkpoint.h"
 #include "format/json.h"
+#include "tests/scratch.h"
 #include "tests/shared_data.h"
 
 namespace sluice {
 namespace {
-
-std::filesystem::path fresh_path(const std::string& name) {
-  std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / ("sluice_safetensors_" + name);
-  std::filesystem::remove_all(path);
-  return path;
-}
 
 void write_one(const std::string& path, const std::string& name, std::string_view dtype, uint64_t n_values) {
   SafetensorsWriter writer(path, "mlx");
@@ -31,7 +26,8 @@ void write_one(const std::string& path, const std::string& name, std::string_vie
 }
 
 TEST(Safetensors, RoundTrip) {
-  const std::string path = fresh_path("round_trip").string();
+  const test::Scratch scratch;
+  const std::string path = scratch / "round_trip";
   SafetensorsWriter writer(path, "mlx");
   writer.declare_tensor("z \"quoted\" ä\n", "U32", std::vector<uint64_t>{2, 3});
   writer.declare_tensor("scalar", "F32", std::vector<uint64_t>{});
@@ -66,13 +62,13 @@ TEST(Safetensors, RoundTrip) {
 
 // FP8, packed FP4 and dtypes of the future stay in the table under their own names.
 TEST(Safetensors, KeepsForeignDtypes) {
-  const std::string path = fresh_path("foreign").string();
+  const test::Scratch scratch;
   const std::string header = R"({"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]},)"
                              R"( "b": {"dtype": "F4", "shape": [2, 4], "data_offsets": [4, 8]},)"
                              R"( "c": {"dtype": "F2_NEXT", "shape": [9], "data_offsets": [8, 11]}})";
   const uint64_t length = header.size();
-  std::ofstream(path, std::ios::binary)
-      << std::string(reinterpret_cast<const char*>(&length), 8) << header << std::string(11, 'x');
+  const std::string path = scratch.write(
+      "foreign", std::string(reinterpret_cast<const char*>(&length), 8) + header + std::string(11, 'x'));
   const std::vector<TensorInfo> tensors = read_safetensors(*File::open(path), 0);
   ASSERT_EQ(tensors.size(), 3u);
   for (const TensorInfo& tensor : tensors) EXPECT_EQ(tensor.encoding, Encoding::kCount);
@@ -84,8 +80,8 @@ TEST(Safetensors, KeepsForeignDtypes) {
 }
 
 TEST(Safetensors, Shards) {
-  const std::filesystem::path directory = fresh_path("shards");
-  std::filesystem::create_directory(directory);
+  const test::Scratch scratch;
+  const std::filesystem::path& directory = scratch.path();
   std::ofstream(directory / "config.json") << R"({"z": 1, "a": 2})";
   write_one(directory / "x.safetensors", "kept", "F32", 4);
   write_one(directory / "y.safetensors", "other", "F16", 4);
@@ -110,7 +106,6 @@ TEST(Safetensors, Shards) {
   std::filesystem::rename(directory / "x.safetensors", directory / "model-00001-of-00002.safetensors");
   std::filesystem::rename(directory / "y.safetensors", directory / "model-00002-of-00002.safetensors");
   EXPECT_EQ(Checkpoint::open(directory)->tensors().size(), 2u);
-  std::filesystem::remove_all(directory);
 }
 
 TEST(Json, Limits) {

@@ -9,6 +9,7 @@
 #include "base/environment.h"
 #include "hub/hf_cache.h"
 #include "sluice/error.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
@@ -24,8 +25,6 @@ void write(const fs::path& path, const std::string& text) {
 class ModelPath : public ::testing::Test {
  protected:
   void SetUp() override {
-    root_ = fs::path(::testing::TempDir()) / "sluice_model_path";
-    fs::remove_all(root_);
     add("models--Qwen--Qwen3-0.6B", "abc123", {"config.json", "model.safetensors"});
     add("models--gpt2", "def456", {"config.json"});
     add("models--bartowski--Llama-3-GGUF", "0a0a",
@@ -34,10 +33,7 @@ class ModelPath : public ::testing::Test {
     for (const char* name : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"}) ::unsetenv(name);
     ::setenv("HF_HUB_CACHE", root_.c_str(), 1);
   }
-  void TearDown() override {
-    ::unsetenv("HF_HUB_CACHE");
-    fs::remove_all(root_);
-  }
+  void TearDown() override { ::unsetenv("HF_HUB_CACHE"); }
 
   void add(const std::string& model, const std::string& commit, const std::vector<std::string>& files) {
     write(root_ / model / "refs/main", commit);
@@ -58,7 +54,8 @@ class ModelPath : public ::testing::Test {
     }
   }
 
-  fs::path root_;
+  test::Scratch scratch_;
+  fs::path root_ = scratch_.path();
 };
 
 TEST_F(ModelPath, Cache) {

@@ -1,10 +1,7 @@
 // Checkpoints that parse but do not make a model: each is refused in one line that names the tensor or field.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -12,11 +9,11 @@
 #include "base/error.h"
 #include "format/safetensors.h"
 #include "model/bound_model.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 struct Tensor {
@@ -67,15 +64,9 @@ struct Draft {
 
 class Bind : public testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = fs::temp_directory_path() / ("sluice-bind-" + std::to_string(getpid()));
-    fs::create_directories(directory_);
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
   BoundModel bind_draft(const Draft& draft) {
-    std::ofstream(directory_ / "config.json") << draft.config.dump();
-    SafetensorsWriter writer((directory_ / "model.safetensors").string(), "pt");
+    directory_.write("config.json", draft.config.dump());
+    SafetensorsWriter writer(directory_ / "model.safetensors", "pt");
     for (const auto& [name, tensor] : draft.tensors) writer.declare_tensor(name, tensor.dtype, tensor.shape);
     writer.begin_data();
     for (const auto& [name, tensor] : draft.tensors) {
@@ -89,7 +80,7 @@ class Bind : public testing::Test {
       writer.write(bytes);
     }
     writer.commit();
-    return bind(*Checkpoint::open(directory_.string()));
+    return bind(*Checkpoint::open(directory_.path().string()));
   }
 
   void expect_refused(const Draft& draft, ErrorKind kind, std::initializer_list<const char*> mentions) {
@@ -100,12 +91,12 @@ class Bind : public testing::Test {
       const std::string message = e.what();
       EXPECT_EQ(e.kind(), kind) << message;
       EXPECT_EQ(message.find('\n'), std::string::npos);
-      EXPECT_NE(message.find(directory_.string()), std::string::npos) << message;
+      EXPECT_NE(message.find(directory_.path().string()), std::string::npos) << message;
       for (const char* word : mentions) EXPECT_NE(message.find(word), std::string::npos) << message;
     }
   }
 
-  fs::path directory_;
+  test::Scratch directory_;
 };
 
 TEST_F(Bind, AcceptsAPlainModel) {
@@ -139,7 +130,7 @@ Draft experts_draft(uint64_t width) {
 // The halves of an expert are its bytes, none twice.
 TEST_F(Bind, CutsExpertsInHalves) {
   const BoundModel whole = bind_draft(experts_draft(96));
-  const BoundModel halves = bind(*Checkpoint::open(directory_.string()), 2);
+  const BoundModel halves = bind(*Checkpoint::open(directory_.path().string()), 2);
   const ExpertWeights& experts = halves.layers[0].experts;
   ASSERT_EQ(experts.n_parts, 2u);
   EXPECT_EQ(experts.gate.rows, 48);
@@ -160,7 +151,7 @@ TEST_F(Bind, CutsExpertsInHalves) {
   }
   bind_draft(experts_draft(33));
   try {
-    bind(*Checkpoint::open(directory_.string()), 2);
+    bind(*Checkpoint::open(directory_.path().string()), 2);
     ADD_FAILURE() << "33 rows were halved";
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::kInvalid);

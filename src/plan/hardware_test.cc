@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
@@ -99,11 +100,10 @@ TEST(HardwareProfile, KnowsItsKernels) {
 }
 
 TEST(DiskTestFile, HasNoNameAndItsSize) {
-  const fs::path directory = fs::path(::testing::TempDir()) / "disk_test_file";
-  fs::create_directories(directory);
+  const test::Scratch scratch;
   {
-    const DiskTestFile file(directory.string(), 80 << 20);
-    EXPECT_TRUE(fs::is_empty(directory));
+    const DiskTestFile file(scratch.path().string(), 80 << 20);
+    EXPECT_TRUE(fs::is_empty(scratch.path()));
     EXPECT_EQ(fs::file_size(file.path()), 80U << 20);
     uint64_t steps = 0, total = 0;
     const std::vector<DiskSpeed> table =
@@ -116,8 +116,7 @@ TEST(DiskTestFile, HasNoNameAndItsSize) {
     EXPECT_EQ(steps, table.size());
     EXPECT_LE(steps, total);
   }
-  EXPECT_TRUE(fs::is_empty(directory));
-  fs::remove(directory);
+  EXPECT_TRUE(fs::is_empty(scratch.path()));
 }
 
 TEST(DiskTestFile, RefusesPolitely) {
@@ -131,10 +130,9 @@ TEST(DiskTestFile, RefusesPolitely) {
   };
   refused([] { DiskTestFile("/no/such/directory", 1 << 20); }, "/no/such/directory");
   refused([] { DiskTestFile(".", uint64_t{1} << 60); }, "--file");
-  const fs::path small = fs::path(::testing::TempDir()) / "small_file";
-  FileWriter(small.string()).commit();
-  refused([&] { measure_disk(small.string(), {65536}, {1}, 0.01); }, "64.0 MiB or more");
-  fs::remove(small);
+  const test::Scratch scratch;
+  const std::string small = scratch.write("small", "");
+  refused([&] { measure_disk(small, {65536}, {1}, 0.01); }, "64.0 MiB or more");
 }
 
 }  // namespace

@@ -1,12 +1,11 @@
 #include "platform/drive_temperature.h"
+#include "tests/scratch.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
 
 namespace sluice {
 namespace {
@@ -15,16 +14,7 @@ namespace fs = std::filesystem;
 
 class DriveTemperatureTest : public testing::Test {
  protected:
-  DriveTemperatureTest()
-      : root_(fs::path(testing::TempDir()) / ("sluice_drives_" + std::to_string(::getpid()))) {
-    fs::create_directories(root_ / "dev/block");
-  }
-  ~DriveTemperatureTest() override { fs::remove_all(root_); }
-
-  void write(const std::string& name, const std::string& text) const {
-    fs::create_directories((root_ / name).parent_path());
-    std::ofstream(root_ / name) << text;
-  }
+  void write(const std::string& name, const std::string& text) const { scratch_.write(name, text); }
   void link(const std::string& name, const std::string& target) const {
     fs::create_directories((root_ / name).parent_path());
     fs::create_symlink(root_ / target, root_ / name);
@@ -33,7 +23,8 @@ class DriveTemperatureTest : public testing::Test {
     return DriveTemperature(makedev(major_number, minor_number), root_.string());
   }
 
-  fs::path root_;
+  test::Scratch scratch_;
+  fs::path root_ = scratch_.path();
 };
 
 TEST_F(DriveTemperatureTest, OfAPartitionOfAnNvmeDrive) {

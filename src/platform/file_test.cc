@@ -14,6 +14,7 @@
 #include "platform/async_reader.h"
 #include "platform/memory_info.h"
 #include "sluice/error.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
@@ -34,15 +35,12 @@ ErrorKind kind_of(const std::function<void()>& action) {
 
 class FileTest : public testing::Test {
  protected:
-  FileTest() : directory_(fs::path(testing::TempDir()) / ("sluice_file_" + std::to_string(::getpid()))) {
-    fs::create_directories(directory_);
-  }
-  ~FileTest() override { fs::remove_all(directory_); }
-  std::string path(const std::string& name) const { return (directory_ / name).string(); }
+  std::string path(const std::string& name) const { return directory_ / name; }
   size_t n_entries() const {
-    return static_cast<size_t>(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()));
+    return static_cast<size_t>(
+        std::distance(fs::directory_iterator(directory_.path()), fs::directory_iterator()));
   }
-  fs::path directory_;
+  test::Scratch directory_;
 };
 
 TEST_F(FileTest, AppearsWholeOnCommit) {
@@ -96,10 +94,10 @@ TEST_F(FileTest, SaysWhenTheDiskRefuses) {
 TEST_F(FileTest, RefusesWhatIsNotAFileAtOnce) {
   ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
   EXPECT_EQ(kind_of([&] { File::open(path("fifo")); }), ErrorKind::kInvalid);
-  EXPECT_EQ(kind_of([&] { File::open(directory_.string()); }), ErrorKind::kInvalid);
+  EXPECT_EQ(kind_of([&] { File::open(directory_.path().string()); }), ErrorKind::kInvalid);
   EXPECT_EQ(kind_of([&] { File::open("/dev/zero"); }), ErrorKind::kInvalid);
   EXPECT_EQ(kind_of([&] { File::open(path("none")); }), ErrorKind::kNotFound);
-  EXPECT_EQ(kind_of([&] { FileWriter writer(directory_.string()); }), ErrorKind::kInvalid);
+  EXPECT_EQ(kind_of([&] { FileWriter writer(directory_.path().string()); }), ErrorKind::kInvalid);
   EXPECT_EQ(kind_of([&] { FileWriter writer(path("none/a")); }), ErrorKind::kNotFound);
 }
 

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "platform/clock.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
@@ -17,12 +18,11 @@ namespace fs = std::filesystem;
 // Files as the kernel would show them.
 class PressureTest : public testing::Test {
  protected:
-  PressureTest() : root_(fs::path(testing::TempDir()) / ("sluice_pressure_" + std::to_string(::getpid()))) {
+  PressureTest() {
     for (const char* group : {"v1/parent/child", "v2/child"}) fs::create_directories(root_ / group);
     write("meminfo", "MemTotal: 1000 kB\nMemAvailable:   900 kB\n");
     write("statm", "5000 3 1 0 0 0 0\n");
   }
-  ~PressureTest() override { fs::remove_all(root_); }
 
   void write(const std::string& name, const std::string& text) const { std::ofstream(root_ / name) << text; }
   std::string at(const std::string& name) const { return (root_ / name).string(); }
@@ -30,7 +30,8 @@ class PressureTest : public testing::Test {
     return {{std::move(v1), std::move(v2)}, at("psi"), at("meminfo"), at("statm")};
   }
 
-  fs::path root_;
+  test::Scratch scratch_;
+  fs::path root_ = scratch_.path();
 };
 
 TEST_F(PressureTest, SeesTheMachineAndItself) {

@@ -1,13 +1,11 @@
 #include "store/governor.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <numeric>
@@ -18,6 +16,7 @@
 #include "sluice/error.h"
 #include "store/setup.h"
 #include "store/weight_store.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
@@ -190,15 +189,12 @@ class Experts : public testing::TestWithParam<IoChoice> {
   static constexpr UnitId kExperts = 400;
 
   void SetUp() override {
-    path_ = (std::filesystem::path(testing::TempDir()) / ("sluice_governor_" + std::to_string(::getpid())))
-                .string();
     std::string ramp(kBytes + 256, '\0');
     std::iota(ramp.begin(), ramp.end(), '\0');
     std::ofstream file(path_, std::ios::binary);
     for (UnitId e = 0; e < kExperts; ++e) file << ramp.substr((e + e * kBytes) % 256, kBytes);
     for (UnitId e = 0; e < kExperts; ++e) units_.push_back({UnitKind::kCached, {{0, e * kBytes, kBytes}}, 1});
   }
-  void TearDown() override { std::filesystem::remove(path_); }
 
   StoreOptions options() const {
     StoreOptions options;
@@ -233,7 +229,8 @@ class Experts : public testing::TestWithParam<IoChoice> {
     }
   }
 
-  std::string path_;
+  test::Scratch scratch_;
+  std::string path_ = scratch_ / "weights";
   std::vector<UnitSpec> units_;
   std::shared_ptr<FakePressure::Shared> shared_ = std::make_shared<FakePressure::Shared>();
 };
@@ -401,15 +398,12 @@ TEST(WeightStore, LocksOnlyWhereItHelpsAndCannotHarm) {
 }
 
 TEST(WeightStore, HasNoGovernorUnlessAsked) {
-  const std::string path =
-      (std::filesystem::path(testing::TempDir()) / ("sluice_ungoverned_" + std::to_string(::getpid())))
-          .string();
-  std::ofstream(path) << std::string(100, 'x');
+  const test::Scratch scratch;
+  const std::string path = scratch.write("weights", std::string(100, 'x'));
   MemoryBudget budget(UINT64_MAX);
   WeightStore store({path}, {{UnitKind::kStreamed, {{0, 0, 100}}, 1}}, {}, budget);
   store.load();
   EXPECT_EQ(store.describe_governor(), "off");
-  std::filesystem::remove(path);
 }
 
 }  // namespace

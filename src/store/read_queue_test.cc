@@ -19,6 +19,7 @@
 #include "store/rate_limit.h"
 #include "store/weight_store.h"
 #include "tests/faulty_reader.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
@@ -101,16 +102,12 @@ class ReadQueueTest : public testing::Test {
  protected:
   static constexpr uint64_t kUnits = 48;
 
-  ReadQueueTest()
-      : root_(fs::path(testing::TempDir()) / ("sluice_read_queue_" + std::to_string(::getpid()))) {
-    fs::create_directories(root_ / "a");
+  ReadQueueTest() {
     std::string bytes(kUnits * kMiB, '\0');
     for (uint64_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(byte_at(i));
-    path_ = (root_ / "a/weights").string();
-    std::ofstream(path_, std::ios::binary) << bytes;
+    path_ = scratch_.write("a/weights", bytes);
     for (uint64_t u = 0; u < kUnits; ++u) units_.push_back({UnitKind::kStreamed, {{0, u * kMiB, kMiB}}, 1});
   }
-  ~ReadQueueTest() override { fs::remove_all(root_); }
 
   std::string copy_to(const std::string& name) const {
     fs::create_directories(root_ / name);
@@ -140,7 +137,8 @@ class ReadQueueTest : public testing::Test {
     }
   }
 
-  fs::path root_;
+  test::Scratch scratch_;
+  fs::path root_ = scratch_.path();
   std::string path_;
   std::vector<UnitSpec> units_;
   std::shared_ptr<Faults> faults_ = std::make_shared<Faults>();

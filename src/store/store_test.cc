@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <list>
 #include <map>
 #include <random>
@@ -19,11 +18,11 @@
 #include "store/plan.h"
 #include "store/weight_store.h"
 #include "tests/faulty_reader.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
 
-namespace fs = std::filesystem;
 using test::Faults;
 using test::FaultyReader;
 
@@ -44,16 +43,11 @@ std::string_view contents(uint32_t file, uint64_t n_bytes) {
 // Files on disk with known bytes, and units that cover them.
 class Weights {
  public:
-  explicit Weights(std::vector<uint64_t> file_bytes)
-      : directory_(fs::path(testing::TempDir()) /
-                   ("sluice_store_" + std::to_string(::getpid()) + "_" + std::to_string(counter_++))) {
-    fs::create_directories(directory_);
+  explicit Weights(std::vector<uint64_t> file_bytes) {
     for (uint32_t f = 0; f < file_bytes.size(); ++f) {
-      paths.push_back((directory_ / std::to_string(f)).string());
-      std::ofstream(paths.back(), std::ios::binary) << contents(f, file_bytes[f]);
+      paths.push_back(directory_.write(std::to_string(f), std::string(contents(f, file_bytes[f]))));
     }
   }
-  ~Weights() { fs::remove_all(directory_); }
 
   UnitId add(UnitKind kind, int64_t rows, std::vector<Extent> extents) {
     units.push_back({kind, std::move(extents), rows});
@@ -64,8 +58,7 @@ class Weights {
   std::vector<UnitSpec> units;
 
  private:
-  static inline int counter_ = 0;
-  fs::path directory_;
+  test::Scratch directory_;
 };
 
 // A small model: dense layers of several sizes, some with three planes apart on disk, experts, an embedding.

@@ -1,14 +1,13 @@
 #include "store/task_profile.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <numeric>
 
 #include "base/hash.h"
 #include "sluice/error.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
@@ -96,12 +95,11 @@ TEST(TaskProfile, MergesByTokens) {
 }
 
 TEST(TaskProfile, ComesBackAsItWas) {
-  const std::string path =
-      (std::filesystem::path(testing::TempDir()) / ("sluice_profile_" + std::to_string(::getpid()))).string();
+  const test::Scratch scratch;
+  const std::string path = scratch / "profile";
   const TaskProfile profile = small_profile();
   write_task_profile(path, profile);
   const TaskProfile read = read_task_profile(path);
-  std::filesystem::remove(path);
   EXPECT_EQ(read.model, profile.model);
   EXPECT_EQ(read.architecture, profile.architecture);
   EXPECT_TRUE(read.is_of_one_model_with(profile));

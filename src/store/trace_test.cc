@@ -1,16 +1,15 @@
 #include "store/trace.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <random>
 
 #include "sluice/error.h"
 #include "store/cache_simulator.h"
+#include "tests/scratch.h"
 
 namespace sluice {
 namespace {
@@ -44,11 +43,6 @@ RoutingTrace small_trace(uint32_t n_experts) {
 
 class TraceFile : public testing::Test {
  protected:
-  TraceFile()
-      : path_((std::filesystem::path(testing::TempDir()) / ("sluice_trace_" + std::to_string(::getpid())))
-                  .string()) {}
-  ~TraceFile() override { std::filesystem::remove(path_); }
-
   std::string write(const RoutingTrace& trace) {
     write_trace(path_, trace);
     std::ifstream in(path_, std::ios::binary);
@@ -65,7 +59,8 @@ class TraceFile : public testing::Test {
     return ErrorKind::kIo;
   }
 
-  std::string path_;
+  test::Scratch scratch_;
+  std::string path_ = scratch_ / "trace";
 };
 
 TEST_F(TraceFile, ComesBackAsItWas) {

@@ -1,11 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "tests/scratch.h"
 #include "tests/shared_data.h"
 #include "text/tokenizer.h"
 
@@ -266,7 +266,7 @@ TEST(TokenizerDirectory, Llama2SentencePiece) {
 
 TEST(TokenizerDirectory, NothingThere) {
   try {
-    load_tokenizer_directory(testing::TempDir());
+    load_tokenizer_directory(test::Scratch().path().string());
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kNotFound);

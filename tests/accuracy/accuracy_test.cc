@@ -7,7 +7,6 @@
 // below 4e-4 nats in every encoding. So the limit of 1e-3 holds in all encodings where the experts are the
 // same; over all positions, affine2 to affine4 do not keep it, and have limits of their own.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +16,7 @@
 #include "compress/compress.h"
 #include "engine/text_assets.h"
 #include "tests/golden/model_runner.h"
+#include "tests/scratch.h"
 #include "tests/shared_data.h"
 
 namespace sluice::test {
@@ -27,15 +27,6 @@ namespace fs = std::filesystem;
 constexpr size_t kWindow = 256, kWindowsPerDomain = 8;
 constexpr double kMaxDivergence = 1e-3;  // nats, mean over positions
 constexpr double kMaxChange = 0.003;     // of the perplexity
-
-struct TemporaryDirectory {
-  TemporaryDirectory() {
-    std::string pattern = (fs::temp_directory_path() / "sluice-accuracy-XXXXXX").string();
-    path = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryDirectory() { fs::remove_all(path); }
-  fs::path path;
-};
 
 // Windows that do not overlap, evenly spread over each of the held-out texts; each has one token more, the
 // last target.
@@ -146,7 +137,7 @@ Comparison compare(const std::string& model, const std::vector<std::vector<int32
 
 TEST(Accuracy, TheDefaultActivationsStayCloseToFloat) {
   SLUICE_REQUIRE_SHARED();
-  const TemporaryDirectory directory;
+  const Scratch directory;
   const auto windows = held_out_windows();
   std::printf("%34s %28s\n", "perplexity", "KL divergence, 1e-3 nats");
   std::printf("%-8s %10s %18s %16s %14s %14s %10s\n", "encoding", "f32", "change, %", "all positions",
@@ -158,7 +149,7 @@ TEST(Accuracy, TheDefaultActivationsStayCloseToFloat) {
     const std::string name(info.name);
     SCOPED_TRACE(name);
     const bool gguf = info.family == Family::kBlock;
-    const std::string path = (directory.path / (gguf ? name + ".gguf" : name)).string();
+    const std::string path = directory / (gguf ? name + ".gguf" : name);
     compress({.model = shared_path("demo-model"), .out = path, .encoding = encoding});
     const Comparison c = compare(path, windows);
     const double same_experts = static_cast<double>(c.same_experts) / static_cast<double>(c.positions);

@@ -2,12 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <set>
 
 #include "format/checkpoint.h"
+#include "tests/scratch.h"
 
 namespace sluice::test {
 namespace {
@@ -16,12 +16,7 @@ namespace fs = std::filesystem;
 
 class BrokenFiles : public ::testing::Test {
  protected:
-  BrokenFiles() : root_(fs::path(::testing::TempDir()) / ("sluice_broken_" + std::to_string(::getpid()))) {
-    fs::create_directories(root_);
-  }
-  ~BrokenFiles() override { fs::remove_all(root_); }
-
-  std::string path(const std::string& name) const { return (root_ / name).string(); }
+  std::string path(const std::string& name) const { return root_ / name; }
 
   void expect_refused(const std::string& name, ErrorKind kind,
                       const std::vector<std::string>& mentions) const {
@@ -41,7 +36,7 @@ class BrokenFiles : public ::testing::Test {
   }
 
   void expect_all_refused(const std::vector<BrokenModel>& models) const {
-    write_models(root_.string(), models);
+    write_models(root_.path().string(), models);
     std::set<std::string> paths;
     for (const BrokenModel& model : models) {
       EXPECT_TRUE(paths.insert(model.path).second) << model.path;
@@ -49,7 +44,7 @@ class BrokenFiles : public ::testing::Test {
     }
   }
 
-  fs::path root_;
+  Scratch root_;
 };
 
 TEST_F(BrokenFiles, Gguf) { expect_all_refused(broken_gguf()); }

@@ -7,11 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
+#include "tests/scratch.h"
 #include "tests/shared_data.h"
 
 namespace sluice::test {
@@ -20,24 +19,6 @@ struct Outcome {
   int code = -1;    // exit code, or 128 + signal
   std::string out;  // standard output
   std::string err;
-};
-
-// A directory that goes with the test.
-class Scratch {
- public:
-  Scratch() {
-    char name[] = "/tmp/sluice_cli_XXXXXX";
-    path_ = mkdtemp(name);
-  }
-  ~Scratch() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  std::string write(const std::string& name, const std::string& text) const {
-    std::ofstream(path_ / name, std::ios::binary) << text;
-    return *this / name;
-  }
-
- private:
-  std::filesystem::path path_;
 };
 
 inline pid_t start(const std::vector<std::string>& arguments, int in, int out, int err) {

@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <csignal>
@@ -20,6 +19,7 @@
 #include "model/bound_model.h"
 #include "platform/file.h"
 #include "tests/golden/model_runner.h"
+#include "tests/scratch.h"
 #include "tests/shared_data.h"
 
 namespace sluice::test {
@@ -30,13 +30,7 @@ using nlohmann::json;
 
 class Compress : public testing::Test {
  protected:
-  Compress() {
-    std::string pattern = (fs::temp_directory_path() / "sluice-compress-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~Compress() override { fs::remove_all(directory_); }
-
-  std::string path(const std::string& name) const { return (directory_ / name).string(); }
+  std::string path(const std::string& name) const { return directory_ / name; }
 
   std::string forged(const std::string& shape, Encoding encoding, const std::string& name) const {
     ForgeOptions options{.shape = shape, .encoding = encoding, .out = path(name)};
@@ -72,12 +66,13 @@ class Compress : public testing::Test {
 
   std::vector<std::string> entries() const {
     std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(directory_)) names.push_back(entry.path().filename());
+    for (const auto& entry : fs::directory_iterator(directory_.path()))
+      names.push_back(entry.path().filename());
     std::sort(names.begin(), names.end());
     return names;
   }
 
-  fs::path directory_;
+  Scratch directory_;
 };
 
 // The values of a reference, and the step of each (its scale; 0 for floats).

@@ -1,7 +1,6 @@
 // Every architecture of both file families against a forward pass written independently of the engine
 // (reference_forward.h), on tiny forged checkpoints whose norms and biases vary.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +12,7 @@
 #include "forge/forge.h"
 #include "tests/golden/model_runner.h"
 #include "tests/golden/reference_forward.h"
+#include "tests/scratch.h"
 
 namespace sluice::test {
 namespace {
@@ -151,20 +151,17 @@ const Case kCases[] = {
 class Architecture : public testing::TestWithParam<Case> {
  protected:
   Architecture() {
-    std::string pattern = (fs::temp_directory_path() / "sluice-architecture-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-    shape_ = (directory_ / "shape.json").string();
+    shape_ = directory_ / "shape.json";
     write(shape_, config_of(GetParam()));
     std::mt19937 random(11);
     for (int64_t i = 0; i < kTokens; ++i) tokens_.push_back(static_cast<int32_t>(random() % 384));
   }
-  ~Architecture() override { fs::remove_all(directory_); }
 
   static void write(const fs::path& path, const ordered_json& json) { std::ofstream(path) << json; }
 
   std::string forged(const std::string& encoding, CheckpointFamily family) const {
     const bool gguf = family == CheckpointFamily::kGguf;
-    const std::string out = (directory_ / (encoding + (gguf ? ".gguf" : ""))).string();
+    const std::string out = directory_ / (encoding + (gguf ? ".gguf" : ""));
     forge({.shape = shape_,
            .encoding = encoding_from_name(encoding),
            .group = 32,
@@ -202,7 +199,7 @@ class Architecture : public testing::TestWithParam<Case> {
     return worst / largest;
   }
 
-  fs::path directory_;
+  Scratch directory_;
   std::string shape_;
   std::vector<int32_t> tokens_;
 };
