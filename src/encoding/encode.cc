@@ -176,7 +176,7 @@ void encode_affine(const AffineRow& row) {
                   "scales of wider range",
                   g * group, (g + 1) * group - 1,
                   static_cast<double>(std::bit_cast<float>(largest_magnitude_bits(in, group))));
-    uint8_t levels[128];
+    uint8_t levels[128] = {};
     for (int i = 0; i < group; ++i) {
       float level = (in[i] - bias) / scale;
       level = level > 0 ? level : 0;
