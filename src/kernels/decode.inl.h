@@ -5,8 +5,8 @@
 // A decoder has a PanelFormat and
 //   kUnit            columns that unit() decodes at once
 //   unit(rows, col, out)   out: kUnit / 32 blocks, kPanelGroups apart (the groups of a panel alternate)
-//   kHasEight        (if there is such a member) eight(rows, col, take) decodes the eight blocks from col on
-//                    as take(index, block), with fewer reads than eight times unit()
+//   kHasEight        whether eight(rows, col, take) decodes the eight blocks from col on as take(index,
+//                    block), one by one in registers, with fewer reads than eight times unit()
 //   kHasScalePlanes  scales are in planes of their own; unit() leaves them to
 //   scales(rows, col, n_cols, out), and bulk(rows, col, out) does the units of kBulk columns together
 //
@@ -37,7 +37,7 @@ struct PanelFormat {
   using Format = PanelFormat;
   using Block = PanelBlock<kRunOf, kMin>;
   static constexpr int kRun = kRunOf, kZeroShift = kZero;
-  static constexpr bool kHasMin = kMin, kIsWide = kWide;
+  static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false;
 };
 
 // Weight rows in the lanes, by plane.
@@ -57,8 +57,6 @@ SLUICE_INLINE Rows rows_at(const MatmulArgs& w, int64_t first, int64_t apart, in
   return rows;
 }
 
-// The upper half of `a` below the lower half of `b`, word by word.
-SLUICE_INLINE I join_halves(I a, I b) { return i_or(i_shr<16>(a), i_shl<16>(b)); }
 SLUICE_INLINE I low_nibbles(I v) { return i_and(v, i_set(0x0f0f0f0f)); }
 SLUICE_INLINE I high_nibbles(I v) { return i_and(i_shr<4>(v), i_set(0x0f0f0f0f)); }
 // Bits kShift and kShift + 1 of each byte.
@@ -120,64 +118,83 @@ SLUICE_INLINE void add_fifth_bits(I high, I* q) {
   if constexpr (j < 7) add_fifth_bits<j + 1>(high, q);
 }
 
-// Eight neighbouring blocks of an f16 scale and 16 bytes of nibbles, from nine reads of 16 bytes instead of
-// sixteen: take(b, block) for each of them in order.
-template <class Block, class Take>
-SLUICE_INLINE void eight_nibble_blocks(const LaneRows& row, int64_t at, const Take& take) {
-  I w[36];
-  const auto give = [&](int b, F scale, const I* v) SLUICE_LAMBDA_INLINE {
-    Block block;
-    block.scale[0] = scale;
-    SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-      block.q[j] = low_nibbles(v[j]);
-      block.q[4 + j] = high_nibbles(v[j]);
-    }
-    take(b, block);
-  };
-  const auto even = [&](int b) SLUICE_LAMBDA_INLINE {
-    const I* const head = w + 18 * b / 4;
-    I v[4];
-    SLUICE_UNROLL for (int j = 0; j < 4; ++j) v[j] = join_halves(head[j], head[j + 1]);
-    give(b, f16_low(head[0]), v);
-  };
-  const auto odd = [&](int b) SLUICE_LAMBDA_INLINE {  // begins in the upper half of a word
-    const I* const head = w + (18 * b - 2) / 4;
-    give(b, f16_high(head[0]), head + 1);
-  };
-  load_rows<32>(row, at, w);
-  even(0);
-  load_rows<32>(row, at + 32, w + 8);
-  odd(1);
-  even(2);
-  load_rows<32>(row, at + 64, w + 16);
-  odd(3);
-  even(4);
-  load_rows<32>(row, at + 96, w + 24);
-  odd(5);
-  even(6);
-  load_rows<16>(row, at + 128, w + 32);
-  odd(7);
+// The words from byte kAt on of some that were read in order.
+template <int kAt, int kWords>
+SLUICE_INLINE void words_at(const I* read, I* out) {
+  constexpr int kShift = kAt % 4 * 8;
+  SLUICE_UNROLL for (int j = 0; j < kWords; ++j) {
+    const I* const at = read + kAt / 4 + j;
+    if constexpr (kShift == 0)
+      out[j] = at[0];
+    else
+      out[j] = i_or(i_shr<kShift>(at[0]), i_shl<32 - kShift>(at[1]));
+  }
+}
+template <int kAt>
+SLUICE_INLINE F half_at(const I* read) {
+  return kAt % 4 == 0 ? f16_low(read[kAt / 4]) : f16_high(read[kAt / 4]);
+}
+template <int kAt>
+SLUICE_INLINE void nibbles_at(const I* read, I* q) {
+  I v[4];
+  words_at<kAt, 4>(read, v);
+  SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+    q[j] = low_nibbles(v[j]);
+    q[4 + j] = high_nibbles(v[j]);
+  }
 }
 
-struct DecodeQ4_0 : PanelFormat<32, false, 3, false> {
-  static constexpr int kUnit = 32;
+// Eight neighbouring blocks of Decode::kBytes bytes, read in pieces of 32 bytes: take(b, block) for each,
+// which Decode::block<kAt>(words, &block) makes from the words read, where it begins at byte kAt.
+template <class Decode, int b, int kRead, class Take>
+SLUICE_INLINE void take_blocks(const LaneRows& row, int64_t at, I* words, const Take& take) {
+  constexpr int kBytes = Decode::kBytes, kLeft = 8 * kBytes - kRead, kPiece = kLeft < 32 ? kLeft : 32;
+  if constexpr (kRead < kBytes * (b + 1)) {
+    load_rows<kPiece>(row, at + kRead, words + kRead / 4);
+    take_blocks<Decode, b, kRead + kPiece>(row, at, words, take);
+  } else {
+    typename Decode::Block block;
+    Decode::template block<kBytes * b>(words, &block);
+    take(b, block);
+    if constexpr (b < 7) take_blocks<Decode, b + 1, kRead>(row, at, words, take);
+  }
+}
+
+// Encodings in blocks of 32 columns and kBytes bytes that stand alone.
+template <class Decode, class Format, int kBytesOf>
+struct DecodeBlocks : Format {
+  using Block = typename Format::Block;
+  static constexpr int kUnit = 32, kBytes = kBytesOf;
   static constexpr bool kHasScalePlanes = false, kHasEight = true;
   template <class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    eight_nibble_blocks<Block>(rows.plane[0], col / 32 * 18, take);
+    I words[2 * kBytes];
+    take_blocks<Decode, 0, 0>(rows.plane[0], col / 32 * kBytes, words, take);
+  }
+};
+
+struct DecodeQ4_0 : DecodeBlocks<DecodeQ4_0, PanelFormat<32, false, 3, false>, 18> {
+  template <int kAt>
+  static SLUICE_INLINE void block(const I* words, Block* out) {
+    out->scale[0] = half_at<kAt>(words);
+    nibbles_at<kAt + 2>(words, out->q);
   }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * 18;
+    const int64_t at = col / 32 * kBytes;
     out->scale[0] = f16_low(first_word(rows.plane[0], at));
     split_nibbles(rows.plane[0], at + 2, out->q);
   }
 };
 
-struct DecodeQ4_1 : PanelFormat<32, true, -1, false> {
-  static constexpr int kUnit = 32;
-  static constexpr bool kHasScalePlanes = false;
+struct DecodeQ4_1 : DecodeBlocks<DecodeQ4_1, PanelFormat<32, true, -1, false>, 20> {
+  template <int kAt>
+  static SLUICE_INLINE void block(const I* words, Block* out) {
+    out->scale[0] = half_at<kAt>(words);
+    out->min[0] = half_at<kAt + 2>(words);
+    nibbles_at<kAt + 4>(words, out->q);
+  }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * 20;
+    const int64_t at = col / 32 * kBytes;
     const I head = first_word(rows.plane[0], at);
     out->scale[0] = f16_low(head);
     out->min[0] = f16_high(head);
@@ -185,11 +202,17 @@ struct DecodeQ4_1 : PanelFormat<32, true, -1, false> {
   }
 };
 
-struct DecodeQ5_0 : PanelFormat<32, false, 4, false> {
-  static constexpr int kUnit = 32;
-  static constexpr bool kHasScalePlanes = false;
+struct DecodeQ5_0 : DecodeBlocks<DecodeQ5_0, PanelFormat<32, false, 4, false>, 22> {
+  template <int kAt>
+  static SLUICE_INLINE void block(const I* words, Block* out) {
+    out->scale[0] = half_at<kAt>(words);
+    nibbles_at<kAt + 6>(words, out->q);
+    I high;
+    words_at<kAt + 2, 1>(words, &high);
+    add_fifth_bits<0>(high, out->q);
+  }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * 22;
+    const int64_t at = col / 32 * kBytes;
     I head[4];
     load_rows<16>(rows.plane[0], at, head);
     out->scale[0] = f16_low(head[0]);
@@ -198,11 +221,16 @@ struct DecodeQ5_0 : PanelFormat<32, false, 4, false> {
   }
 };
 
-struct DecodeQ5_1 : PanelFormat<32, true, -1, false> {
-  static constexpr int kUnit = 32;
-  static constexpr bool kHasScalePlanes = false;
+struct DecodeQ5_1 : DecodeBlocks<DecodeQ5_1, PanelFormat<32, true, -1, false>, 24> {
+  template <int kAt>
+  static SLUICE_INLINE void block(const I* words, Block* out) {
+    out->scale[0] = half_at<kAt>(words);
+    out->min[0] = half_at<kAt + 2>(words);
+    nibbles_at<kAt + 8>(words, out->q);
+    add_fifth_bits<0>(words[kAt / 4 + 1], out->q);
+  }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * 24;
+    const int64_t at = col / 32 * kBytes;
     I head[4];
     load_rows<16>(rows.plane[0], at, head);
     out->scale[0] = f16_low(head[0]);
@@ -212,55 +240,75 @@ struct DecodeQ5_1 : PanelFormat<32, true, -1, false> {
   }
 };
 
-struct DecodeQ8_0 : PanelFormat<32, false, 7, true> {
-  static constexpr int kUnit = 32;
-  static constexpr bool kHasScalePlanes = false;
+struct DecodeQ8_0 : DecodeBlocks<DecodeQ8_0, PanelFormat<32, false, 7, true>, 34> {
+  template <int kAt>
+  static SLUICE_INLINE void block(const I* words, Block* out) {
+    out->scale[0] = half_at<kAt>(words);
+    words_at<kAt + 2, 8>(words, out->q);
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_signed(out->q[j]);
+  }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * 34;
+    const int64_t at = col / 32 * kBytes;
     out->scale[0] = f16_low(first_word(rows.plane[0], at));
     load_rows<32>(rows.plane[0], at + 2, out->q);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_signed(out->q[j]);
   }
 };
 
-SLUICE_INLINE void lookup_wide(const int8_t* levels, I* q) {
-  SLUICE_UNROLL for (int j = 0; j < 8; ++j) q[j] = wide_from_signed(i_lookup(levels, q[j]));
+// The levels of IQ4_NL and IQ4_XS, as wide decoders keep bytes.
+SLUICE_INLINE void lookup_wide(I* q) {
+  struct Levels {
+    uint8_t wide[16];
+  };
+  static constexpr Levels kLevels = [] {
+    Levels levels{};
+    for (int i = 0; i < 16; ++i)
+      levels.wide[i] = static_cast<uint8_t>(kIQ4Levels[i] ^ (kWideIsSigned ? 0 : -128));
+    return levels;
+  }();
+  SLUICE_UNROLL for (int j = 0; j < 8; ++j) q[j] = i_lookup(kLevels.wide, q[j]);
 }
 
-struct DecodeIQ4_NL : PanelFormat<32, false, 7, true> {
-  static constexpr int kUnit = 32;
-  static constexpr bool kHasScalePlanes = false, kHasEight = true;
-  template <class Take>
-  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    eight_nibble_blocks<Block>(rows.plane[0], col / 32 * 18, [&](int b, Block& block) SLUICE_LAMBDA_INLINE {
-      lookup_wide(kIQ4Levels, block.q);
-      take(b, block);
-    });
+struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>, 18> {
+  template <int kAt>
+  static SLUICE_INLINE void block(const I* words, Block* out) {
+    out->scale[0] = half_at<kAt>(words);
+    nibbles_at<kAt + 2>(words, out->q);
+    lookup_wide(out->q);
   }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * 18;
+    const int64_t at = col / 32 * kBytes;
     out->scale[0] = f16_low(first_word(rows.plane[0], at));
     split_nibbles(rows.plane[0], at + 2, out->q);
-    lookup_wide(kIQ4Levels, out->q);
+    lookup_wide(out->q);
   }
 };
 
-struct DecodeMXFP4 : PanelFormat<32, false, 4, false> {
-  static constexpr int kUnit = 32;
-  static constexpr bool kHasScalePlanes = false;
+struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>, 17> {
   // The doubled levels, 16 above.
   static constexpr uint8_t kLevels[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * 17;
-    // 2^(e - 128) as a product of two normal powers, the second made NaN where e is 255.
-    const I e = i_and(first_word(rows.plane[0], at), i_set(0xff));
+  // 2^(e - 128) as a product of two normal powers, the second made NaN where e is 255.
+  static SLUICE_INLINE F power(I e) {
     const I half = i_shr<1>(e);
     const I is_nan = i_sub(i_set(0), i_shr<8>(i_add(e, i_set(1))));
     const I first = i_shl<23>(i_add(half, i_set(63)));
     const I second = i_or(i_shl<23>(i_add(i_sub(e, half), i_set(63))), i_and(is_nan, i_set(0x7fc00000)));
-    out->scale[0] = f_mul(as_f(first), as_f(second));
+    return f_mul(as_f(first), as_f(second));
+  }
+  static SLUICE_INLINE void look_up(I* q) {
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) q[j] = i_lookup(kLevels, q[j]);
+  }
+  template <int kAt>
+  static SLUICE_INLINE void block(const I* words, Block* out) {
+    out->scale[0] = power(i_and(i_shr<kAt % 4 * 8>(words[kAt / 4]), i_set(0xff)));
+    nibbles_at<kAt + 1>(words, out->q);
+    look_up(out->q);
+  }
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+    const int64_t at = col / 32 * kBytes;
+    out->scale[0] = power(i_and(first_word(rows.plane[0], at), i_set(0xff)));
     split_nibbles(rows.plane[0], at + 1, out->q);
-    SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = i_lookup(kLevels, out->q[j]);
+    look_up(out->q);
   }
 };
 
@@ -282,177 +330,238 @@ SLUICE_INLINE SixBitRuns six_bit_runs(const LaneRows& row, int64_t at) {
   return runs;
 }
 template <int r>
-SLUICE_INLINE void set_run(const SixBitRuns& runs, PanelBlock<32, true>* out) {
-  out[r * kPanelGroups].scale[0] = f_mul(runs.scale, u8_to_f<r % 4>(runs.scales[r / 4]));
-  out[r * kPanelGroups].min[0] = f_mul(runs.neg_min, u8_to_f<r % 4>(runs.mins[r / 4]));
-  if constexpr (r < 7) set_run<r + 1>(runs, out);
+SLUICE_INLINE void set_run(const SixBitRuns& runs, PanelBlock<32, true>* block) {
+  block->scale[0] = f_mul(runs.scale, u8_to_f<r % 4>(runs.scales[r / 4]));
+  block->min[0] = f_mul(runs.neg_min, u8_to_f<r % 4>(runs.mins[r / 4]));
+}
+
+// unit() of a decoder that has eight().
+template <class Decode>
+SLUICE_INLINE void unit_of_eight(const Rows& rows, int64_t col, typename Decode::Block* out) {
+  Decode::eight(rows, col, [&](int i, const typename Decode::Block& block) SLUICE_LAMBDA_INLINE {
+    out[i * kPanelGroups] = block;
+  });
 }
 
 struct DecodeQ4_K : PanelFormat<32, true, -1, false> {
   static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false;
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+  template <int pair, class Take>  // blocks 2 * pair and 2 * pair + 1, from 8 words
+  static SLUICE_INLINE void take_pair(const SixBitRuns& runs, const I* v, const Take& take) {
+    Block block;
+    set_run<2 * pair>(runs, &block);
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) block.q[j] = low_nibbles(v[j]);
+    take(2 * pair, block);
+    set_run<2 * pair + 1>(runs, &block);
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) block.q[j] = high_nibbles(v[j]);
+    take(2 * pair + 1, block);
+  }
+  template <class Take>
+  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     const int64_t at = col / 256 * 144;
-    set_run<0>(six_bit_runs(rows.plane[0], at), out);
-    for (int pair = 0; pair < 4; pair += 2) {
-      I v[16];
-      load_rows<64>(rows.plane[0], at + 16 + 32 * pair, v);
-      SLUICE_UNROLL for (int p = 0; p < 2; ++p) {
-        SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
-          out[2 * (pair + p) * kPanelGroups].q[j] = low_nibbles(v[8 * p + j]);
-          out[(2 * (pair + p) + 1) * kPanelGroups].q[j] = high_nibbles(v[8 * p + j]);
-        }
-      }
-    }
+    const SixBitRuns runs = six_bit_runs(rows.plane[0], at);
+    I v[16];
+    load_rows<64>(rows.plane[0], at + 16, v);
+    take_pair<0>(runs, v, take);
+    take_pair<1>(runs, v + 8, take);
+    load_rows<64>(rows.plane[0], at + 80, v);
+    take_pair<2>(runs, v, take);
+    take_pair<3>(runs, v + 8, take);
+  }
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+    unit_of_eight<DecodeQ4_K>(rows, col, out);
   }
 };
 
 struct DecodeQ5_K : PanelFormat<32, true, -1, false> {
   static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false;
-  template <int pair>
-  static SLUICE_INLINE void runs_pair(const Rows& rows, int64_t at, const I* high, Block* out) {
+  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+  template <int pair, class Take>
+  static SLUICE_INLINE void take_pairs(const LaneRows& row, int64_t at, const SixBitRuns& runs, const I* high,
+                                       const Take& take) {
     I v[8];
-    load_rows<32>(rows.plane[0], at + 48 + 32 * pair, v);
+    load_rows<32>(row, at + 48 + 32 * pair, v);
+    Block block;
+    set_run<2 * pair>(runs, &block);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
-      out[2 * pair * kPanelGroups].q[j] = i_or(low_nibbles(v[j]), one_bit<2 * pair, 4>(high[j]));
-      out[(2 * pair + 1) * kPanelGroups].q[j] = i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(high[j]));
+      block.q[j] = i_or(low_nibbles(v[j]), one_bit<2 * pair, 4>(high[j]));
     }
-    if constexpr (pair < 3) runs_pair<pair + 1>(rows, at, high, out);
+    take(2 * pair, block);
+    set_run<2 * pair + 1>(runs, &block);
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
+      block.q[j] = i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(high[j]));
+    }
+    take(2 * pair + 1, block);
+    if constexpr (pair < 3) take_pairs<pair + 1>(row, at, runs, high, take);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+  template <class Take>
+  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     const int64_t at = col / 256 * 176;
-    set_run<0>(six_bit_runs(rows.plane[0], at), out);
+    const SixBitRuns runs = six_bit_runs(rows.plane[0], at);
     I high[8];
     load_rows<32>(rows.plane[0], at + 16, high);
-    runs_pair<0>(rows, at, high, out);
+    take_pairs<0>(rows.plane[0], at, runs, high, take);
+  }
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+    unit_of_eight<DecodeQ5_K>(rows, col, out);
   }
 };
 
 struct DecodeQ6_K : PanelFormat<16, false, 5, false> {
   static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false;
-  template <int i>  // run i: 0 to 15
-  static SLUICE_INLINE void set_scales(F scale, const I* run_scales, Block* out) {
-    out[i / 2 * kPanelGroups].scale[i % 2] = f_mul(scale, s8_to_f<i % 4>(run_scales[i / 4]));
-    if constexpr (i < 15) set_scales<i + 1>(scale, run_scales, out);
+  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+  struct Half {
+    I low[16], two[8];
+    F scale;
+    const I* run_scales;
+  };
+  template <int i, int part, class Take>  // block i, the part-th of its half
+  static SLUICE_INLINE void take_block(const Half& half, const Take& take) {
+    Block block;
+    block.scale[0] = f_mul(half.scale, s8_to_f<i % 2 * 2>(half.run_scales[i / 2]));
+    block.scale[1] = f_mul(half.scale, s8_to_f<i % 2 * 2 + 1>(half.run_scales[i / 2]));
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
+      const I low = half.low[part % 2 * 8 + j];
+      block.q[j] =
+          i_or(part < 2 ? low_nibbles(low) : high_nibbles(low), i_shl<4>(crumbs<2 * part>(half.two[j])));
+    }
+    take(i, block);
+    if constexpr (part < 3) take_block<i + 1, part + 1>(half, take);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+  template <class Take>
+  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     const LaneRows& row = rows.plane[0];
     const int64_t at = col / 256 * 210;
     I run_scales[4], tail[4];
     load_rows<16>(row, at + 192, run_scales);
     load_rows<16>(row, at + 194, tail);
-    set_scales<0>(f16_high(tail[3]), run_scales, out);
-    for (int half = 0; half < 2; ++half) {
-      Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
-                           out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
-      I v[16], two[8];
-      load_rows<64>(row, at + 64 * half, v);
-      load_rows<32>(row, at + 128 + 32 * half, two);
-      SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
-        b[0]->q[j] = i_or(low_nibbles(v[j]), i_shl<4>(crumbs<0>(two[j])));
-        b[1]->q[j] = i_or(low_nibbles(v[8 + j]), i_shl<4>(crumbs<2>(two[j])));
-        b[2]->q[j] = i_or(high_nibbles(v[j]), i_shl<4>(crumbs<4>(two[j])));
-        b[3]->q[j] = i_or(high_nibbles(v[8 + j]), i_shl<4>(crumbs<6>(two[j])));
-      }
-    }
+    Half half;
+    half.scale = f16_high(tail[3]);
+    half.run_scales = run_scales;
+    load_rows<64>(row, at, half.low);
+    load_rows<32>(row, at + 128, half.two);
+    take_block<0, 0>(half, take);
+    load_rows<64>(row, at + 64, half.low);
+    load_rows<32>(row, at + 160, half.two);
+    take_block<4, 0>(half, take);
+  }
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+    unit_of_eight<DecodeQ6_K>(rows, col, out);
   }
 };
 
 struct DecodeQ2_K : PanelFormat<16, true, -1, false> {
   static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false;
-  template <int i>
-  static SLUICE_INLINE void set_runs(F scale, F neg_min, const I* runs, Block* out) {
-    out[i / 2 * kPanelGroups].scale[i % 2] = f_mul(scale, u8_to_f<i % 4>(low_nibbles(runs[i / 4])));
-    out[i / 2 * kPanelGroups].min[i % 2] = f_mul(neg_min, u8_to_f<i % 4>(high_nibbles(runs[i / 4])));
-    if constexpr (i < 15) set_runs<i + 1>(scale, neg_min, runs, out);
+  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+  struct Runs {
+    F scale, neg_min;
+    I both[4];  // four runs in each word: scales in the low nibbles, mins in the high ones
+  };
+  template <int i, class Take>  // block i and the rest of its half
+  static SLUICE_INLINE void take_from(const Runs& runs, const I* v, const Take& take) {
+    Block block;
+    const I scales = low_nibbles(runs.both[i / 2]), mins = high_nibbles(runs.both[i / 2]);
+    constexpr int kFirst = i % 2 * 2;
+    block.scale[0] = f_mul(runs.scale, u8_to_f<kFirst>(scales));
+    block.scale[1] = f_mul(runs.scale, u8_to_f<kFirst + 1>(scales));
+    block.min[0] = f_mul(runs.neg_min, u8_to_f<kFirst>(mins));
+    block.min[1] = f_mul(runs.neg_min, u8_to_f<kFirst + 1>(mins));
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) block.q[j] = crumbs<i % 4 * 2>(v[j]);
+    take(i, block);
+    if constexpr (i % 4 < 3) take_from<i + 1>(runs, v, take);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+  template <class Take>
+  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     const LaneRows& row = rows.plane[0];
     const int64_t at = col / 256 * 84;
-    I runs[4], tail[4];
-    load_rows<16>(row, at, runs);
+    Runs runs;
+    I tail[4], v[8];
+    load_rows<16>(row, at, runs.both);
     load_rows<16>(row, at + 68, tail);
-    set_runs<0>(f16_low(tail[3]), f_negate(f16_high(tail[3])), runs, out);
-    for (int half = 0; half < 2; ++half) {
-      Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
-                           out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
-      I v[8];
-      load_rows<32>(row, at + 16 + 32 * half, v);
-      SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
-        b[0]->q[j] = crumbs<0>(v[j]);
-        b[1]->q[j] = crumbs<2>(v[j]);
-        b[2]->q[j] = crumbs<4>(v[j]);
-        b[3]->q[j] = crumbs<6>(v[j]);
-      }
-    }
+    runs.scale = f16_low(tail[3]);
+    runs.neg_min = f_negate(f16_high(tail[3]));
+    load_rows<32>(row, at + 16, v);
+    take_from<0>(runs, v, take);
+    load_rows<32>(row, at + 48, v);
+    take_from<4>(runs, v, take);
+  }
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+    unit_of_eight<DecodeQ2_K>(rows, col, out);
   }
 };
 
 struct DecodeQ3_K : PanelFormat<16, false, 2, false> {
   static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false;
-  template <int i>
-  static SLUICE_INLINE void set_scales(F scale, const I* run_scales, Block* out) {
-    const F run = f_sub(u8_to_f<i % 4>(run_scales[i / 4]), f_set(32));
-    out[i / 2 * kPanelGroups].scale[i % 2] = f_mul(scale, run);
-    if constexpr (i < 15) set_scales<i + 1>(scale, run_scales, out);
+  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+  template <int k>
+  static SLUICE_INLINE F run_scale(F scale, I run_scales) {
+    return f_mul(scale, f_sub(u8_to_f<k>(run_scales), f_set(32)));
   }
-  template <int half>
-  static SLUICE_INLINE void values(const LaneRows& row, int64_t at, const I* high, Block* out) {
-    Block* const b[4] = {out + 4 * half * kPanelGroups, out + (4 * half + 1) * kPanelGroups,
-                         out + (4 * half + 2) * kPanelGroups, out + (4 * half + 3) * kPanelGroups};
-    I v[8];
-    load_rows<32>(row, at + 32 + 32 * half, v);
+  template <int i, class Take>  // block i and the rest of its half
+  static SLUICE_INLINE void take_from(F scale, const I* run_scales, const I* high, const I* v,
+                                      const Take& take) {
+    Block block;
+    block.scale[0] = run_scale<i % 2 * 2>(scale, run_scales[i / 2]);
+    block.scale[1] = run_scale<i % 2 * 2 + 1>(scale, run_scales[i / 2]);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
-      b[0]->q[j] = i_or(crumbs<0>(v[j]), one_bit<4 * half, 2>(high[j]));
-      b[1]->q[j] = i_or(crumbs<2>(v[j]), one_bit<4 * half + 1, 2>(high[j]));
-      b[2]->q[j] = i_or(crumbs<4>(v[j]), one_bit<4 * half + 2, 2>(high[j]));
-      b[3]->q[j] = i_or(crumbs<6>(v[j]), one_bit<4 * half + 3, 2>(high[j]));
+      block.q[j] = i_or(crumbs<i % 4 * 2>(v[j]), one_bit<i, 2>(high[j]));
     }
+    take(i, block);
+    if constexpr (i % 4 < 3) take_from<i + 1>(scale, run_scales, high, v, take);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+  template <class Take>
+  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     const LaneRows& row = rows.plane[0];
     const int64_t at = col / 256 * 110;
     I tail[4], packed[3];  // the last 16 bytes: two crumbs, run scales, scale
     load_rows<16>(row, at + 94, tail);
-    SLUICE_UNROLL for (int j = 0; j < 3; ++j) packed[j] = i_or(i_shr<16>(tail[j]), i_shl<16>(tail[j + 1]));
+    words_at<2, 3>(tail, packed);
     const I run_scales[4] = {
         i_or(low_nibbles(packed[0]), i_shl<4>(crumbs<0>(packed[2]))),
         i_or(low_nibbles(packed[1]), i_shl<4>(crumbs<2>(packed[2]))),
         i_or(high_nibbles(packed[0]), i_shl<4>(crumbs<4>(packed[2]))),
         i_or(high_nibbles(packed[1]), i_shl<4>(crumbs<6>(packed[2]))),
     };
-    set_scales<0>(f16_high(tail[3]), run_scales, out);
-    I high[8];
+    const F scale = f16_high(tail[3]);
+    I high[8], v[8];
     load_rows<32>(row, at, high);
-    values<0>(row, at, high, out);
-    values<1>(row, at, high, out);
+    load_rows<32>(row, at + 32, v);
+    take_from<0>(scale, run_scales, high, v, take);
+    load_rows<32>(row, at + 64, v);
+    take_from<4>(scale, run_scales, high, v, take);
+  }
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+    unit_of_eight<DecodeQ3_K>(rows, col, out);
   }
 };
 
 struct DecodeIQ4_XS : PanelFormat<32, false, 7, true> {
   static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false;
-  template <int r>
-  static SLUICE_INLINE void set_scales(F scale, const I* head, Block* out) {
+  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+  template <int r, class Take>  // block r and the rest of its half
+  static SLUICE_INLINE void take_from(F scale, const I* head, const I* v, const Take& take) {
     const I low = i_and(i_shr<4 * r>(head[1]), i_set(15));
     const I high = i_and(i_shr<16 + 2 * r>(head[0]), i_set(3));
-    const F run = f_sub(i_to_f(i_or(low, i_shl<4>(high))), f_set(32));
-    out[r * kPanelGroups].scale[0] = f_mul(scale, run);
-    if constexpr (r < 7) set_scales<r + 1>(scale, head, out);
+    Block block;
+    block.scale[0] = f_mul(scale, f_sub(i_to_f(i_or(low, i_shl<4>(high))), f_set(32)));
+    nibbles_at<r % 4 * 16>(v, block.q);
+    lookup_wide(block.q);
+    take(r, block);
+    if constexpr (r % 4 < 3) take_from<r + 1>(scale, head, v, take);
+  }
+  template <class Take>
+  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
+    const int64_t at = col / 256 * 136;
+    I head[4], v[16];
+    load_rows<16>(rows.plane[0], at, head);
+    const F scale = f16_low(head[0]);
+    load_rows<64>(rows.plane[0], at + 8, v);
+    take_from<0>(scale, head, v, take);
+    load_rows<64>(rows.plane[0], at + 72, v);
+    take_from<4>(scale, head, v, take);
   }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 256 * 136;
-    I head[4];
-    load_rows<16>(rows.plane[0], at, head);
-    set_scales<0>(f16_low(head[0]), head, out);
-    for (int r = 0; r < 8; ++r) {
-      split_nibbles(rows.plane[0], at + 8 + 16 * r, out[r * kPanelGroups].q);
-      lookup_wide(kIQ4Levels, out[r * kPanelGroups].q);
-    }
+    unit_of_eight<DecodeIQ4_XS>(rows, col, out);
   }
 };
 

@@ -68,7 +68,7 @@ inline constexpr int kPlanesOf = Decode::kHasScalePlanes ? 3 : 1;
 // How often decode_panel() fetches while it decodes `cols` columns, at least.
 template <class Decode>
 inline int64_t decode_steps(int64_t cols) {
-  int64_t step = Decode::kUnit;
+  int64_t step = Decode::kHasEight ? 32 : Decode::kUnit;
   if constexpr (Decode::kHasScalePlanes) step = Decode::kBulk;
   return cols < step ? kPanelGroups : cols / step * kPanelGroups;
 }
@@ -87,6 +87,17 @@ inline void decode_panel(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kP
           Decode::bulk(rows[g], col + c, &block[c / 32][g]);
           ahead.fetch();
         }
+      }
+    }
+  }
+  if constexpr (Decode::kHasEight) {
+    for (; c + 256 <= n_cols; c += 256) {
+      for (int g = 0; g < kPanelGroups; ++g) {
+        Decode::eight(rows[g], col + c,
+                      [&](int i, const typename Decode::Block& decoded) SLUICE_LAMBDA_INLINE {
+                        block[c / 32 + i][g] = decoded;
+                        ahead.fetch();
+                      });
       }
     }
   }
@@ -168,7 +179,7 @@ struct Int8One {
           add_from(kUnit);
         }
       } else {
-        if constexpr (requires { Decode::kHasEight; }) {
+        if constexpr (Decode::kHasEight) {
           for (; c + 256 <= n_cols; c += 256) {
             Decode::eight(rows[g], col + c,
                           [&](int i, const Block& block) SLUICE_LAMBDA_INLINE { add(c / 32 + i, block); });
