@@ -92,22 +92,6 @@ SLUICE_INLINE I wide_from_signed(I v) {
 }
 SLUICE_INLINE F f_negate(F x) { return as_f(i_xor(as_i(x), i_set(0x80000000))); }
 
-// The word at `offset`, where 16 bytes may be read.
-SLUICE_INLINE I first_word(const LaneRows& row, int64_t offset) {
-  I v[4];
-  load_rows<16>(row, offset, v);
-  return v[0];
-}
-
-// 32 values as 16 bytes of nibbles, the first half of the values in the low ones.
-SLUICE_INLINE void split_nibbles(const LaneRows& row, int64_t offset, I* q) {
-  I v[4];
-  load_rows<16>(row, offset, v);
-  SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
-    q[j] = low_nibbles(v[j]);
-    q[4 + j] = high_nibbles(v[j]);
-  }
-}
 // Fifth bits: bit i of `high` to bit 4 of value i.
 template <int j>
 SLUICE_INLINE void add_fifth_bits(I high, I* q) {
@@ -134,6 +118,7 @@ template <int kAt>
 SLUICE_INLINE F half_at(const I* read) {
   return kAt % 4 == 0 ? f16_low(read[kAt / 4]) : f16_high(read[kAt / 4]);
 }
+// 32 values as 16 bytes of nibbles, the first half of the values in the low ones.
 template <int kAt>
 SLUICE_INLINE void nibbles_at(const I* read, I* q) {
   I v[4];
@@ -144,8 +129,7 @@ SLUICE_INLINE void nibbles_at(const I* read, I* q) {
   }
 }
 
-// Eight neighbouring blocks of Decode::kBytes bytes, read in pieces of 32 bytes: take(b, block) for each,
-// which Decode::block<kAt>(words, &block) makes from the words read, where it begins at byte kAt.
+// Eight neighbouring blocks of Decode::kBytes bytes, read in pieces of 32 bytes: take(b, block) for each.
 template <class Decode, int b, int kRead, class Take>
 SLUICE_INLINE void take_blocks(const LaneRows& row, int64_t at, I* words, const Take& take) {
   constexpr int kBytes = Decode::kBytes, kLeft = 8 * kBytes - kRead, kPiece = kLeft < 32 ? kLeft : 32;
@@ -154,103 +138,77 @@ SLUICE_INLINE void take_blocks(const LaneRows& row, int64_t at, I* words, const 
     take_blocks<Decode, b, kRead + kPiece>(row, at, words, take);
   } else {
     typename Decode::Block block;
-    Decode::template block<kBytes * b>(words, &block);
+    Decode::template block<kBytes * b, kBytes * b + Decode::kHead>(words, words, &block);
     take(b, block);
     if constexpr (b < 7) take_blocks<Decode, b + 1, kRead>(row, at, words, take);
   }
 }
 
-// Encodings in blocks of 32 columns and kBytes bytes that stand alone.
-template <class Decode, class Format, int kBytesOf>
+// Encodings in blocks of 32 columns that stand alone: kHead bytes, then kValues of values. Decode::block<kAt,
+// kValuesAt>(head, values, &block) makes one from words that were read, where head and values begin at these
+// bytes.
+template <class Decode, class Format, int kHeadOf, int kValues = 16>
 struct DecodeBlocks : Format {
   using Block = typename Format::Block;
-  static constexpr int kUnit = 32, kBytes = kBytesOf;
+  static constexpr int kUnit = 32, kHead = kHeadOf, kBytes = kHead + kValues;
   static constexpr bool kHasScalePlanes = false, kHasEight = true;
   template <class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     I words[2 * kBytes];
     take_blocks<Decode, 0, 0>(rows.plane[0], col / 32 * kBytes, words, take);
   }
-};
-
-struct DecodeQ4_0 : DecodeBlocks<DecodeQ4_0, PanelFormat<32, false, 3, false>, 18> {
-  template <int kAt>
-  static SLUICE_INLINE void block(const I* words, Block* out) {
-    out->scale[0] = half_at<kAt>(words);
-    nibbles_at<kAt + 2>(words, out->q);
-  }
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * kBytes;
-    out->scale[0] = f16_low(first_word(rows.plane[0], at));
-    split_nibbles(rows.plane[0], at + 2, out->q);
+    I head[4], values[kValues / 4];
+    load_rows<16>(rows.plane[0], at, head);
+    load_rows<kValues>(rows.plane[0], at + kHead, values);
+    Decode::template block<0, 0>(head, values, out);
   }
 };
 
-struct DecodeQ4_1 : DecodeBlocks<DecodeQ4_1, PanelFormat<32, true, -1, false>, 20> {
-  template <int kAt>
-  static SLUICE_INLINE void block(const I* words, Block* out) {
-    out->scale[0] = half_at<kAt>(words);
-    out->min[0] = half_at<kAt + 2>(words);
-    nibbles_at<kAt + 4>(words, out->q);
-  }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * kBytes;
-    const I head = first_word(rows.plane[0], at);
-    out->scale[0] = f16_low(head);
-    out->min[0] = f16_high(head);
-    split_nibbles(rows.plane[0], at + 4, out->q);
+struct DecodeQ4_0 : DecodeBlocks<DecodeQ4_0, PanelFormat<32, false, 3, false>, 2> {
+  template <int kAt, int kValuesAt>
+  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
+    out->scale[0] = half_at<kAt>(head);
+    nibbles_at<kValuesAt>(values, out->q);
   }
 };
 
-struct DecodeQ5_0 : DecodeBlocks<DecodeQ5_0, PanelFormat<32, false, 4, false>, 22> {
-  template <int kAt>
-  static SLUICE_INLINE void block(const I* words, Block* out) {
-    out->scale[0] = half_at<kAt>(words);
-    nibbles_at<kAt + 6>(words, out->q);
+struct DecodeQ4_1 : DecodeBlocks<DecodeQ4_1, PanelFormat<32, true, -1, false>, 4> {
+  template <int kAt, int kValuesAt>
+  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
+    out->scale[0] = half_at<kAt>(head);
+    out->min[0] = half_at<kAt + 2>(head);
+    nibbles_at<kValuesAt>(values, out->q);
+  }
+};
+
+struct DecodeQ5_0 : DecodeBlocks<DecodeQ5_0, PanelFormat<32, false, 4, false>, 6> {
+  template <int kAt, int kValuesAt>
+  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
+    out->scale[0] = half_at<kAt>(head);
+    nibbles_at<kValuesAt>(values, out->q);
     I high;
-    words_at<kAt + 2, 1>(words, &high);
+    words_at<kAt + 2, 1>(head, &high);
     add_fifth_bits<0>(high, out->q);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * kBytes;
-    I head[4];
-    load_rows<16>(rows.plane[0], at, head);
-    out->scale[0] = f16_low(head[0]);
-    split_nibbles(rows.plane[0], at + 6, out->q);
-    add_fifth_bits<0>(i_or(i_shr<16>(head[0]), i_shl<16>(head[1])), out->q);
+};
+
+struct DecodeQ5_1 : DecodeBlocks<DecodeQ5_1, PanelFormat<32, true, -1, false>, 8> {
+  template <int kAt, int kValuesAt>
+  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
+    out->scale[0] = half_at<kAt>(head);
+    out->min[0] = half_at<kAt + 2>(head);
+    nibbles_at<kValuesAt>(values, out->q);
+    add_fifth_bits<0>(head[kAt / 4 + 1], out->q);
   }
 };
 
-struct DecodeQ5_1 : DecodeBlocks<DecodeQ5_1, PanelFormat<32, true, -1, false>, 24> {
-  template <int kAt>
-  static SLUICE_INLINE void block(const I* words, Block* out) {
-    out->scale[0] = half_at<kAt>(words);
-    out->min[0] = half_at<kAt + 2>(words);
-    nibbles_at<kAt + 8>(words, out->q);
-    add_fifth_bits<0>(words[kAt / 4 + 1], out->q);
-  }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * kBytes;
-    I head[4];
-    load_rows<16>(rows.plane[0], at, head);
-    out->scale[0] = f16_low(head[0]);
-    out->min[0] = f16_high(head[0]);
-    split_nibbles(rows.plane[0], at + 8, out->q);
-    add_fifth_bits<0>(head[1], out->q);
-  }
-};
-
-struct DecodeQ8_0 : DecodeBlocks<DecodeQ8_0, PanelFormat<32, false, 7, true>, 34> {
-  template <int kAt>
-  static SLUICE_INLINE void block(const I* words, Block* out) {
-    out->scale[0] = half_at<kAt>(words);
-    words_at<kAt + 2, 8>(words, out->q);
-    SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_signed(out->q[j]);
-  }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * kBytes;
-    out->scale[0] = f16_low(first_word(rows.plane[0], at));
-    load_rows<32>(rows.plane[0], at + 2, out->q);
+struct DecodeQ8_0 : DecodeBlocks<DecodeQ8_0, PanelFormat<32, false, 7, true>, 2, 32> {
+  template <int kAt, int kValuesAt>
+  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
+    out->scale[0] = half_at<kAt>(head);
+    words_at<kValuesAt, 8>(values, out->q);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_signed(out->q[j]);
   }
 };
@@ -269,22 +227,16 @@ SLUICE_INLINE void lookup_wide(I* q) {
   SLUICE_UNROLL for (int j = 0; j < 8; ++j) q[j] = i_lookup(kLevels.wide, q[j]);
 }
 
-struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>, 18> {
-  template <int kAt>
-  static SLUICE_INLINE void block(const I* words, Block* out) {
-    out->scale[0] = half_at<kAt>(words);
-    nibbles_at<kAt + 2>(words, out->q);
-    lookup_wide(out->q);
-  }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * kBytes;
-    out->scale[0] = f16_low(first_word(rows.plane[0], at));
-    split_nibbles(rows.plane[0], at + 2, out->q);
+struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>, 2> {
+  template <int kAt, int kValuesAt>
+  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
+    out->scale[0] = half_at<kAt>(head);
+    nibbles_at<kValuesAt>(values, out->q);
     lookup_wide(out->q);
   }
 };
 
-struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>, 17> {
+struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>, 1> {
   // The doubled levels, 16 above.
   static constexpr uint8_t kLevels[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
   // 2^(e - 128) as a product of two normal powers, the second made NaN where e is 255.
@@ -295,20 +247,11 @@ struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>,
     const I second = i_or(i_shl<23>(i_add(i_sub(e, half), i_set(63))), i_and(is_nan, i_set(0x7fc00000)));
     return f_mul(as_f(first), as_f(second));
   }
-  static SLUICE_INLINE void look_up(I* q) {
-    SLUICE_UNROLL for (int j = 0; j < 8; ++j) q[j] = i_lookup(kLevels, q[j]);
-  }
-  template <int kAt>
-  static SLUICE_INLINE void block(const I* words, Block* out) {
-    out->scale[0] = power(i_and(i_shr<kAt % 4 * 8>(words[kAt / 4]), i_set(0xff)));
-    nibbles_at<kAt + 1>(words, out->q);
-    look_up(out->q);
-  }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * kBytes;
-    out->scale[0] = power(i_and(first_word(rows.plane[0], at), i_set(0xff)));
-    split_nibbles(rows.plane[0], at + 1, out->q);
-    look_up(out->q);
+  template <int kAt, int kValuesAt>
+  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
+    out->scale[0] = power(i_and(i_shr<kAt % 4 * 8>(head[kAt / 4]), i_set(0xff)));
+    nibbles_at<kValuesAt>(values, out->q);
+    SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = i_lookup(kLevels, out->q[j]);
   }
 };
 
@@ -335,17 +278,19 @@ SLUICE_INLINE void set_run(const SixBitRuns& runs, PanelBlock<32, true>* block) 
   block->min[0] = f_mul(runs.neg_min, u8_to_f<r % 4>(runs.mins[r / 4]));
 }
 
-// unit() of a decoder that has eight().
-template <class Decode>
-SLUICE_INLINE void unit_of_eight(const Rows& rows, int64_t col, typename Decode::Block* out) {
-  Decode::eight(rows, col, [&](int i, const typename Decode::Block& block) SLUICE_LAMBDA_INLINE {
-    out[i * kPanelGroups] = block;
-  });
-}
-
-struct DecodeQ4_K : PanelFormat<32, true, -1, false> {
+// Encodings in blocks of 256 columns.
+template <class Decode, class Format>
+struct DecodeSuperblocks : Format {
+  using Block = typename Format::Block;
   static constexpr int kUnit = 256;
   static constexpr bool kHasScalePlanes = false, kHasEight = true;
+  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
+    Decode::eight(rows, col,
+                  [&](int i, const Block& block) SLUICE_LAMBDA_INLINE { out[i * kPanelGroups] = block; });
+  }
+};
+
+struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, false>> {
   template <int pair, class Take>  // blocks 2 * pair and 2 * pair + 1, from 8 words
   static SLUICE_INLINE void take_pair(const SixBitRuns& runs, const I* v, const Take& take) {
     Block block;
@@ -368,14 +313,9 @@ struct DecodeQ4_K : PanelFormat<32, true, -1, false> {
     take_pair<2>(runs, v, take);
     take_pair<3>(runs, v + 8, take);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    unit_of_eight<DecodeQ4_K>(rows, col, out);
-  }
 };
 
-struct DecodeQ5_K : PanelFormat<32, true, -1, false> {
-  static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+struct DecodeQ5_K : DecodeSuperblocks<DecodeQ5_K, PanelFormat<32, true, -1, false>> {
   template <int pair, class Take>
   static SLUICE_INLINE void take_pairs(const LaneRows& row, int64_t at, const SixBitRuns& runs, const I* high,
                                        const Take& take) {
@@ -402,14 +342,9 @@ struct DecodeQ5_K : PanelFormat<32, true, -1, false> {
     load_rows<32>(rows.plane[0], at + 16, high);
     take_pairs<0>(rows.plane[0], at, runs, high, take);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    unit_of_eight<DecodeQ5_K>(rows, col, out);
-  }
 };
 
-struct DecodeQ6_K : PanelFormat<16, false, 5, false> {
-  static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+struct DecodeQ6_K : DecodeSuperblocks<DecodeQ6_K, PanelFormat<16, false, 5, false>> {
   struct Half {
     I low[16], two[8];
     F scale;
@@ -445,14 +380,9 @@ struct DecodeQ6_K : PanelFormat<16, false, 5, false> {
     load_rows<32>(row, at + 160, half.two);
     take_block<4, 0>(half, take);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    unit_of_eight<DecodeQ6_K>(rows, col, out);
-  }
 };
 
-struct DecodeQ2_K : PanelFormat<16, true, -1, false> {
-  static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+struct DecodeQ2_K : DecodeSuperblocks<DecodeQ2_K, PanelFormat<16, true, -1, false>> {
   struct Runs {
     F scale, neg_min;
     I both[4];  // four runs in each word: scales in the low nibbles, mins in the high ones
@@ -485,14 +415,9 @@ struct DecodeQ2_K : PanelFormat<16, true, -1, false> {
     load_rows<32>(row, at + 48, v);
     take_from<4>(runs, v, take);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    unit_of_eight<DecodeQ2_K>(rows, col, out);
-  }
 };
 
-struct DecodeQ3_K : PanelFormat<16, false, 2, false> {
-  static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, false>> {
   template <int k>
   static SLUICE_INLINE F run_scale(F scale, I run_scales) {
     return f_mul(scale, f_sub(u8_to_f<k>(run_scales), f_set(32)));
@@ -530,14 +455,9 @@ struct DecodeQ3_K : PanelFormat<16, false, 2, false> {
     load_rows<32>(row, at + 64, v);
     take_from<4>(scale, run_scales, high, v, take);
   }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    unit_of_eight<DecodeQ3_K>(rows, col, out);
-  }
 };
 
-struct DecodeIQ4_XS : PanelFormat<32, false, 7, true> {
-  static constexpr int kUnit = 256;
-  static constexpr bool kHasScalePlanes = false, kHasEight = true;
+struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, true>> {
   template <int r, class Take>  // block r and the rest of its half
   static SLUICE_INLINE void take_from(F scale, const I* head, const I* v, const Take& take) {
     const I low = i_and(i_shr<4 * r>(head[1]), i_set(15));
@@ -559,9 +479,6 @@ struct DecodeIQ4_XS : PanelFormat<32, false, 7, true> {
     take_from<0>(scale, head, v, take);
     load_rows<64>(rows.plane[0], at + 72, v);
     take_from<4>(scale, head, v, take);
-  }
-  static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    unit_of_eight<DecodeIQ4_XS>(rows, col, out);
   }
 };
 
