@@ -49,6 +49,7 @@ const std::byte* weight_memory(Encoding encoding = Encoding::kF32) {
 struct Shape {
   int64_t rows, cols, batch;
   int threads;
+  bool is_woven = false;  // random bytes are as random woven
 };
 
 void run_matmul(benchmark::State& state, const std::string& isa, Encoding encoding, bool f32, Shape shape) {
@@ -71,6 +72,7 @@ void run_matmul(benchmark::State& state, const std::string& isa, Encoding encodi
       w.plane[p] = at;
       w.stride[p] = bytes[p];
       at += bytes[p] * static_cast<uint64_t>(shape.rows);
+      if (shape.is_woven) w.woven_rows = weavable_rows(w.rows, bytes[p]);
     }
     weights.push_back(w);
   }
@@ -151,8 +153,8 @@ void register_all() {
   const auto add_matmul = [](const std::string& isa, Encoding encoding, bool f32, Shape s) {
     const std::string name = "matmul/" + isa + "/" + std::string(encoding_info(encoding).name) +
                              (f32 ? "+f32" : "") + "/rows:" + std::to_string(s.rows) + "x" +
-                             std::to_string(s.cols) + "/batch:" + std::to_string(s.batch) +
-                             "/threads:" + std::to_string(s.threads);
+                             std::to_string(s.cols) + (s.is_woven ? "/woven" : "") +
+                             "/batch:" + std::to_string(s.batch) + "/threads:" + std::to_string(s.threads);
     benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
       run_matmul(state, isa, encoding, f32, s);
     })->UseRealTime();
@@ -168,8 +170,9 @@ void register_all() {
           add_matmul(isa, encoding, f32, {2048, 2048, 512, threads});
         }
         if (f32) continue;
+        for (int threads : {1, 2}) add_matmul(isa, encoding, f32, {2048, 8192, 1, threads, true});
         add_matmul(isa, encoding, f32, {8192, 2048, 1, 2});
-        for (int64_t batch : {2, 4, 8}) add_matmul(isa, encoding, f32, {2048, 8192, batch, 2});
+        for (int64_t batch : {2, 4, 8}) add_matmul(isa, encoding, f32, {2048, 8192, batch, 2, true});
       }
     }
     constexpr const char* kTypes[] = {"f32", "f16", "bf16", "int8"};  // by KvType

@@ -4,6 +4,10 @@
 //
 // A weight is a matrix [rows, cols] (output x input), row-major, one row after another in each plane. GGUF
 // blocks are one plane; MLX affine weights are three: packed values, scales, biases.
+//
+// What stays in memory may be *woven* (kernels.h: weave()): of every kWovenRows neighbouring rows, word w
+// (four bytes) of each lies side by side, then word w + 1. Rows that are left over stay as they are, and so
+// does a weight with a plane whose rows are not whole words.
 #pragma once
 
 #include <array>
@@ -95,8 +99,17 @@ std::array<uint64_t, kMaxPlanes> row_bytes(Encoding encoding, EncodingParams par
 // Bits per weight with scales, e.g. 4.5 for q4_0.
 double bits_per_weight(Encoding encoding, EncodingParams params) noexcept;
 
+inline constexpr int64_t kWovenRows = 16;
+inline constexpr int64_t kWovenWord = 4;  // bytes
+
+// Rows, from the first, that can be woven.
+constexpr int64_t weavable_rows(int64_t rows, uint64_t row_bytes) {
+  return row_bytes % kWovenWord == 0 ? rows - rows % kWovenRows : 0;
+}
+
 // A weight whose bytes are readable now. Does not own them: valid while the lease (store/weight_store.h)
-// that delivered it lives. Planes have no alignment; row r of plane p is at plane[p] + r * stride[p].
+// that delivered it lives. Planes have no alignment; row r of plane p is at plane[p] + r * stride[p], unless
+// it is woven.
 struct WeightView {
   Encoding encoding = Encoding::kF32;
   EncodingParams params;
@@ -104,6 +117,9 @@ struct WeightView {
   int64_t cols = 0;  // inputs
   std::array<const std::byte*, kMaxPlanes> plane = {};
   std::array<uint64_t, kMaxPlanes> stride = {};  // bytes from row to row
+  int64_t woven_rows = 0;  // rows of the planes, from their start, that are woven; those have no other stride
+                           // than their bytes
+  int64_t first_row = 0;   // row of the planes that is row 0 of the weight; not 0 only where they are woven
 };
 
 }  // namespace sluice

@@ -1,6 +1,7 @@
 #include "encoding/reference.h"
 
 #include <cstring>
+#include <vector>
 
 #include "base/check.h"
 #include "encoding/block_affine.h"
@@ -194,10 +195,29 @@ void decode_affine(const WeightView& w, int64_t row, float* out) {
   }
 }
 
+// Row `row` of the planes of a woven weight, as it was before it was woven.
+void decode_woven_row(const WeightView& w, int64_t row, float* out) {
+  std::vector<std::byte> bytes[kMaxPlanes];
+  WeightView one{.encoding = w.encoding, .params = w.params, .rows = 1, .cols = w.cols};
+  for (size_t p = 0; p < plane_count(w.encoding); ++p) {
+    const std::byte* const group =
+        w.plane[p] + static_cast<uint64_t>(row / kWovenRows * kWovenRows) * w.stride[p];
+    bytes[p].resize(w.stride[p]);
+    for (uint64_t at = 0; at < w.stride[p]; at += kWovenWord) {
+      std::memcpy(&bytes[p][at], group + at * kWovenRows + row % kWovenRows * kWovenWord, kWovenWord);
+    }
+    one.plane[p] = bytes[p].data();
+    one.stride[p] = w.stride[p];
+  }
+  decode_row(one, 0, out);
+}
+
 }  // namespace
 
 void decode_row(const WeightView& w, int64_t row, float* out) noexcept {
   SLUICE_DCHECK(row >= 0 && row < w.rows);
+  row += w.first_row;
+  if (row < w.woven_rows) return decode_woven_row(w, row, out);
   const std::byte* bytes = w.plane[0] + static_cast<uint64_t>(row) * w.stride[0];
   switch (w.encoding) {
     case Encoding::kF32:

@@ -7,8 +7,8 @@
 //   unit(rows, col, out)   out: kUnit / 32 blocks, kPanelGroups apart (the groups of a panel alternate)
 //   kHasEight        whether eight(rows, col, take) decodes the eight blocks from col on as take(index,
 //                    block), one by one in registers, with fewer reads than eight times unit()
-//   kHasScalePlanes  scales are in planes of their own; unit() leaves them to
-//   scales(rows, col, n_cols, out), and bulk(rows, col, out) does the units of kBulk columns together
+//   kReadsInOrder    eight() reads from the first byte to the last, as memory's prefetchers like it
+//   kHasScalePlanes  scales are in planes of their own: see DecodeAffine
 //
 // Heads of blocks are read as the 16 bytes they begin: that costs less than one 16-bit load for each row.
 
@@ -37,25 +37,8 @@ struct PanelFormat {
   using Format = PanelFormat;
   using Block = PanelBlock<kRunOf, kMin>;
   static constexpr int kRun = kRunOf, kZeroShift = kZero;
-  static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false;
+  static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false, kReadsInOrder = false;
 };
-
-// Weight rows in the lanes, by plane.
-struct Rows {
-  LaneRows plane[kMaxPlanes];
-  EncodingParams params;
-};
-
-// n >= 1 rows (of more, the first kLanes), `apart` rows from each to the next.
-SLUICE_INLINE Rows rows_at(const MatmulArgs& w, int64_t first, int64_t apart, int64_t n) {
-  Rows rows;
-  rows.params = w.params;
-  for (size_t p = 0; p < kMaxPlanes; ++p) {
-    const auto stride = static_cast<int64_t>(w.stride[p]);
-    rows.plane[p] = lane_rows(w.plane[p] + first * stride, stride * apart, n < kLanes ? n : kLanes);
-  }
-  return rows;
-}
 
 SLUICE_INLINE I low_nibbles(I v) { return i_and(v, i_set(0x0f0f0f0f)); }
 SLUICE_INLINE I high_nibbles(I v) { return i_and(i_shr<4>(v), i_set(0x0f0f0f0f)); }
@@ -102,18 +85,6 @@ SLUICE_INLINE void add_fifth_bits(I high, I* q) {
   if constexpr (j < 7) add_fifth_bits<j + 1>(high, q);
 }
 
-// The words from byte kAt on of some that were read in order.
-template <int kAt, int kWords>
-SLUICE_INLINE void words_at(const I* read, I* out) {
-  constexpr int kShift = kAt % 4 * 8;
-  SLUICE_UNROLL for (int j = 0; j < kWords; ++j) {
-    const I* const at = read + kAt / 4 + j;
-    if constexpr (kShift == 0)
-      out[j] = at[0];
-    else
-      out[j] = i_or(i_shr<kShift>(at[0]), i_shl<32 - kShift>(at[1]));
-  }
-}
 template <int kAt>
 SLUICE_INLINE F half_at(const I* read) {
   return kAt % 4 == 0 ? f16_low(read[kAt / 4]) : f16_high(read[kAt / 4]);
@@ -130,8 +101,8 @@ SLUICE_INLINE void nibbles_at(const I* read, I* q) {
 }
 
 // Eight neighbouring blocks of Decode::kBytes bytes, read in pieces of 32 bytes: take(b, block) for each.
-template <class Decode, int b, int kRead, class Take>
-SLUICE_INLINE void take_blocks(const LaneRows& row, int64_t at, I* words, const Take& take) {
+template <class Decode, int b, int kRead, class Row, class Take>
+SLUICE_INLINE void take_blocks(const Row& row, int64_t at, I* words, const Take& take) {
   constexpr int kBytes = Decode::kBytes, kLeft = 8 * kBytes - kRead, kPiece = kLeft < 32 ? kLeft : 32;
   if constexpr (kRead < kBytes * (b + 1)) {
     load_rows<kPiece>(row, at + kRead, words + kRead / 4);
@@ -152,11 +123,12 @@ struct DecodeBlocks : Format {
   using Block = typename Format::Block;
   static constexpr int kUnit = 32, kHead = kHeadOf, kBytes = kHead + kValues;
   static constexpr bool kHasScalePlanes = false, kHasEight = true;
-  template <class Take>
+  template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     I words[2 * kBytes];
     take_blocks<Decode, 0, 0>(rows.plane[0], col / 32 * kBytes, words, take);
   }
+  template <class Rows>
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     const int64_t at = col / 32 * kBytes;
     I head[4], values[kValues / 4];
@@ -167,6 +139,7 @@ struct DecodeBlocks : Format {
 };
 
 struct DecodeQ4_0 : DecodeBlocks<DecodeQ4_0, PanelFormat<32, false, 3, false>, 2> {
+  static constexpr bool kReadsInOrder = true;
   template <int kAt, int kValuesAt>
   static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
     out->scale[0] = half_at<kAt>(head);
@@ -205,6 +178,7 @@ struct DecodeQ5_1 : DecodeBlocks<DecodeQ5_1, PanelFormat<32, true, -1, false>, 8
 };
 
 struct DecodeQ8_0 : DecodeBlocks<DecodeQ8_0, PanelFormat<32, false, 7, true>, 2, 32> {
+  static constexpr bool kReadsInOrder = true;
   template <int kAt, int kValuesAt>
   static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
     out->scale[0] = half_at<kAt>(head);
@@ -228,6 +202,7 @@ SLUICE_INLINE void lookup_wide(I* q) {
 }
 
 struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>, 2> {
+  static constexpr bool kReadsInOrder = true;
   template <int kAt, int kValuesAt>
   static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
     out->scale[0] = half_at<kAt>(head);
@@ -237,19 +212,21 @@ struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>
 };
 
 struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>, 1> {
+  static constexpr bool kReadsInOrder = true;
   // The doubled levels, 16 above.
   static constexpr uint8_t kLevels[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
-  // 2^(e - 128) as a product of two normal powers, the second made NaN where e is 255.
-  static SLUICE_INLINE F power(I e) {
-    const I half = i_shr<1>(e);
-    const I is_nan = i_sub(i_set(0), i_shr<8>(i_add(e, i_set(1))));
-    const I first = i_shl<23>(i_add(half, i_set(63)));
-    const I second = i_or(i_shl<23>(i_add(i_sub(e, half), i_set(63))), i_and(is_nan, i_set(0x7fc00000)));
-    return f_mul(as_f(first), as_f(second));
+  // 2^(e - 128) from e in the exponent of a float, which is 2^(e - 127) but where e is 0 or 255: those get
+  // the highest bit of the mantissa, for 2^-127 and NaN.
+  static SLUICE_INLINE F power(I exponent) {
+    const I is_inner = i_and(i_add(exponent, i_set(1 << 23)), i_set(0x7f000000));
+    const I mantissa = i_and(i_shr<9>(i_sub(is_inner, i_set(1))), i_set(1 << 22));
+    return f_mul(as_f(i_or(exponent, mantissa)), f_set(0.5f));
   }
   template <int kAt, int kValuesAt>
   static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
-    out->scale[0] = power(i_and(i_shr<kAt % 4 * 8>(head[kAt / 4]), i_set(0xff)));
+    constexpr int kUp = 23 - kAt % 4 * 8;
+    const I word = kUp >= 0 ? i_shl<(kUp & 31)>(head[kAt / 4]) : i_shr<(-kUp & 31)>(head[kAt / 4]);
+    out->scale[0] = power(i_and(word, i_set(0x7f800000)));
     nibbles_at<kValuesAt>(values, out->q);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = i_lookup(kLevels, out->q[j]);
   }
@@ -260,7 +237,8 @@ struct SixBitRuns {
   F scale, neg_min;
   I scales[2], mins[2];  // four runs in each word
 };
-SLUICE_INLINE SixBitRuns six_bit_runs(const LaneRows& row, int64_t at) {
+template <class Row>
+SLUICE_INLINE SixBitRuns six_bit_runs(const Row& row, int64_t at) {
   I head[4];
   load_rows<16>(row, at, head);
   SixBitRuns runs;
@@ -284,6 +262,7 @@ struct DecodeSuperblocks : Format {
   using Block = typename Format::Block;
   static constexpr int kUnit = 256;
   static constexpr bool kHasScalePlanes = false, kHasEight = true;
+  template <class Rows>
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     Decode::eight(rows, col,
                   [&](int i, const Block& block) SLUICE_LAMBDA_INLINE { out[i * kPanelGroups] = block; });
@@ -291,6 +270,7 @@ struct DecodeSuperblocks : Format {
 };
 
 struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, false>> {
+  static constexpr bool kReadsInOrder = true;
   template <int pair, class Take>  // blocks 2 * pair and 2 * pair + 1, from 8 words
   static SLUICE_INLINE void take_pair(const SixBitRuns& runs, const I* v, const Take& take) {
     Block block;
@@ -301,7 +281,7 @@ struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, fals
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) block.q[j] = high_nibbles(v[j]);
     take(2 * pair + 1, block);
   }
-  template <class Take>
+  template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     const int64_t at = col / 256 * 144;
     const SixBitRuns runs = six_bit_runs(rows.plane[0], at);
@@ -316,8 +296,8 @@ struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, fals
 };
 
 struct DecodeQ5_K : DecodeSuperblocks<DecodeQ5_K, PanelFormat<32, true, -1, false>> {
-  template <int pair, class Take>
-  static SLUICE_INLINE void take_pairs(const LaneRows& row, int64_t at, const SixBitRuns& runs, const I* high,
+  template <int pair, class Row, class Take>
+  static SLUICE_INLINE void take_pairs(const Row& row, int64_t at, const SixBitRuns& runs, const I* high,
                                        const Take& take) {
     I v[8];
     load_rows<32>(row, at + 48 + 32 * pair, v);
@@ -334,7 +314,7 @@ struct DecodeQ5_K : DecodeSuperblocks<DecodeQ5_K, PanelFormat<32, true, -1, fals
     take(2 * pair + 1, block);
     if constexpr (pair < 3) take_pairs<pair + 1>(row, at, runs, high, take);
   }
-  template <class Take>
+  template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     const int64_t at = col / 256 * 176;
     const SixBitRuns runs = six_bit_runs(rows.plane[0], at);
@@ -363,9 +343,9 @@ struct DecodeQ6_K : DecodeSuperblocks<DecodeQ6_K, PanelFormat<16, false, 5, fals
     take(i, block);
     if constexpr (part < 3) take_block<i + 1, part + 1>(half, take);
   }
-  template <class Take>
+  template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const LaneRows& row = rows.plane[0];
+    const auto& row = rows.plane[0];
     const int64_t at = col / 256 * 210;
     I run_scales[4], tail[4];
     load_rows<16>(row, at + 192, run_scales);
@@ -400,9 +380,9 @@ struct DecodeQ2_K : DecodeSuperblocks<DecodeQ2_K, PanelFormat<16, true, -1, fals
     take(i, block);
     if constexpr (i % 4 < 3) take_from<i + 1>(runs, v, take);
   }
-  template <class Take>
+  template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const LaneRows& row = rows.plane[0];
+    const auto& row = rows.plane[0];
     const int64_t at = col / 256 * 84;
     Runs runs;
     I tail[4], v[8];
@@ -434,9 +414,9 @@ struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, fals
     take(i, block);
     if constexpr (i % 4 < 3) take_from<i + 1>(scale, run_scales, high, v, take);
   }
-  template <class Take>
+  template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const LaneRows& row = rows.plane[0];
+    const auto& row = rows.plane[0];
     const int64_t at = col / 256 * 110;
     I tail[4], packed[3];  // the last 16 bytes: two crumbs, run scales, scale
     load_rows<16>(row, at + 94, tail);
@@ -458,6 +438,7 @@ struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, fals
 };
 
 struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, true>> {
+  static constexpr bool kReadsInOrder = true;
   template <int r, class Take>  // block r and the rest of its half
   static SLUICE_INLINE void take_from(F scale, const I* head, const I* v, const Take& take) {
     const I low = i_and(i_shr<4 * r>(head[1]), i_set(15));
@@ -469,7 +450,7 @@ struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, 
     take(r, block);
     if constexpr (r % 4 < 3) take_from<r + 1>(scale, head, v, take);
   }
-  template <class Take>
+  template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
     const int64_t at = col / 256 * 136;
     I head[4], v[16];
@@ -498,8 +479,8 @@ SLUICE_INLINE void stream_words(const I* stream, I* q) {
   if constexpr (j < 7) stream_words<kBits, j + 1>(stream, q);
 }
 // 4 * kBits bytes, in pieces of 16 and a rest of 4, 8 or 12.
-template <int kBits>
-SLUICE_INLINE void load_stream(const LaneRows& row, int64_t at, I* stream) {
+template <int kBits, class Row>
+SLUICE_INLINE void load_stream(const Row& row, int64_t at, I* stream) {
   constexpr int kRest = 4 * kBits % 16;
   if constexpr (kBits >= 4) load_rows<16>(row, at, stream);
   if constexpr (kBits == 8) load_rows<16>(row, at + 16, stream + 4);
@@ -517,7 +498,8 @@ SLUICE_INLINE void widen_scales(const I* word, ScaleType type, F* out) {
 }
 
 // Entries [index, index + n) of a plane of scales, each from kLanes rows; n <= 16.
-SLUICE_INLINE void load_scales(const LaneRows& row, ScaleType type, int64_t index, int64_t n, F* out) {
+template <class Row>
+SLUICE_INLINE void load_scales(const Row& row, ScaleType type, int64_t index, int64_t n, F* out) {
   I word[4];
   if (type == ScaleType::kF32) {
     int64_t i = 0;
@@ -551,43 +533,62 @@ struct DecodeAffine : PanelFormat<32, true, kBits == 8 ? 7 : -1, kBits == 8> {
   using Block = PanelBlock<32, true>;
   static constexpr int kUnit = 32;
   static constexpr bool kHasScalePlanes = true;
-  // n_cols <= 512; col need not begin a group.
-  static void scales(const Rows& rows, int64_t col, int64_t n_cols, Block* out) {
+  // put(b, scale, min) for each block b of n_cols <= 512 columns; col need not begin a group.
+  template <class Rows, class Put>
+  static void scales(const Rows& rows, int64_t col, int64_t n_cols, const Put& put) {
     const int64_t group = rows.params.group, first = col / group;
     const int64_t n = (col + n_cols - 1) / group - first + 1;
     F scale[16], min[16];
     load_scales(rows.plane[1], rows.params.scale_type, first, n, scale);
     load_scales(rows.plane[2], rows.params.scale_type, first, n, min);
     int64_t left = group - (col - first * group), i = 0;  // columns of group i still to come
-    for (int64_t c = 0; c < n_cols; c += 32, out += kPanelGroups) {
+    for (int64_t b = 0; b < n_cols / 32; ++b) {
       if (left == 0) {
         left = group;
         ++i;
       }
       left -= 32;
-      out->scale[0] = scale[i];
       // 8-bit values are counted from 128, so that the sums stay small.
-      out->min[0] = DecodeAffine::kIsWide ? f_fma(scale[i], f_set(128), min[i]) : min[i];
+      put(b, scale[i], DecodeAffine::kIsWide ? f_fma(scale[i], f_set(128), min[i]) : min[i]);
     }
   }
   // Columns whose bytes fill 64, where that is a whole number of blocks.
   static constexpr int kBulk = kBits == 2 || kBits == 4 || kBits == 8 ? 512 / kBits : kUnit;
-  static SLUICE_INLINE void values(const I* stream, Block* out) {
-    if constexpr (DecodeAffine::kIsWide) {
-      SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_unsigned(stream[j]);
-    } else {
-      stream_words<kBits, 0>(stream, out->q);
+  // take(b, block) for each block of kCols (kBulk or kUnit) columns, which has its values alone.
+  template <int kCols, class Rows, class Take>
+  static SLUICE_INLINE void values(const Rows& rows, int64_t col, const Take& take) {
+    I stream[16];
+    if constexpr (kCols == kUnit)
+      load_stream<kBits>(rows.plane[0], col / 8 * kBits, stream);
+    else
+      load_rows<64>(rows.plane[0], col / 8 * kBits, stream);
+    SLUICE_UNROLL for (int b = 0; b < kCols / 32; ++b) {
+      Block block;
+      if constexpr (DecodeAffine::kIsWide) {
+        SLUICE_UNROLL for (int j = 0; j < 8; ++j) block.q[j] = wide_from_unsigned(stream[b * kBits + j]);
+      } else {
+        stream_words<kBits, 0>(stream + b * kBits, block.q);
+      }
+      take(b, block);
     }
   }
-  static SLUICE_INLINE void bulk(const Rows& rows, int64_t col, Block* out) {
-    I stream[16];
-    load_rows<64>(rows.plane[0], col / 8 * kBits, stream);
-    SLUICE_UNROLL for (int b = 0; b < kBulk / 32; ++b) values(stream + b * kBits, out + b * kPanelGroups);
+  // As other decoders do, but for the scales.
+  template <int kCols, class Rows>
+  static SLUICE_INLINE void put_values(const Rows& rows, int64_t col, Block* out) {
+    values<kCols>(rows, col, [&](int b, const Block& block) SLUICE_LAMBDA_INLINE {
+      SLUICE_UNROLL for (int j = 0; j < 8; ++j) out[b * kPanelGroups].q[j] = block.q[j];
+    });
   }
+  template <class Rows>
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    I stream[8];
-    load_stream<kBits>(rows.plane[0], col / 8 * kBits, stream);
-    values(stream, out);
+    put_values<kUnit>(rows, col, out);
+  }
+  template <class Rows>
+  static void put_scales(const Rows& rows, int64_t col, int64_t n_cols, Block* out) {
+    scales(rows, col, n_cols, [&](int64_t b, F scale, F min) SLUICE_LAMBDA_INLINE {
+      out[b * kPanelGroups].scale[0] = scale;
+      out[b * kPanelGroups].min[0] = min;
+    });
   }
 };
 

@@ -8,59 +8,11 @@ inline constexpr int64_t kBlockRows = 256;  // weight rows that many inputs are 
 inline constexpr int64_t kBlockRows = 128;
 #endif
 
-// Bytes of `chunk` columns of each plane of a row.
-template <int kPlanes>
-struct ChunkBytes {
-  uint64_t plane[kPlanes];
-
-  ChunkBytes(const MatmulArgs& a, int64_t chunk) {
-    for (int p = 0; p < kPlanes; ++p) {
-      plane[p] = a.row_bytes[p] * static_cast<uint64_t>(chunk) / static_cast<uint64_t>(a.cols);
-    }
-  }
-};
-
-// The columns that are decoded after the present ones, brought into the second-level cache meanwhile, a few
-// lanes at a time.
-template <int kPlanes>
-class Ahead {
- public:
-  // Chunk `index` of n_lanes rows from `row` on, `apart` rows from lane to lane.
-  Ahead(const MatmulArgs& a, int64_t row, int64_t apart, int64_t n_lanes, const ChunkBytes<kPlanes>& bytes,
-        uint64_t index, int64_t n_steps)
-      : args_(a), row_(row), apart_(apart), left_(n_lanes), step_((n_lanes + n_steps - 1) / n_steps) {
-    SLUICE_UNROLL for (int p = 0; p < kPlanes; ++p) {
-      begin_[p] = bytes.plane[p] * index;
-      end_[p] = begin_[p] + bytes.plane[p];
-      if (end_[p] > a.row_bytes[p]) end_[p] = a.row_bytes[p];  // and nothing where that ends before it begins
-    }
-  }
-
-  void fetch() {
-    for (int64_t i = 0; i < step_ && left_ > 0 && row_ < args_.rows; ++i, --left_, row_ += apart_) {
-      SLUICE_UNROLL for (int p = 0; p < kPlanes; ++p) {
-        const std::byte* const start = args_.plane[p] + static_cast<uint64_t>(row_) * args_.stride[p];
-        const std::byte* const end = start + end_[p];
-        // A line that begins earlier belongs to the columns before.
-        for (const std::byte* at = line_at(start + begin_[p]); at < end; at += 64) prefetch_far(at);
-      }
-    }
-  }
-
- private:
-  static const std::byte* line_at(const std::byte* p) {  // the first not before p
-    return p + (-reinterpret_cast<uintptr_t>(p) & 63);
-  }
-
-  const MatmulArgs& args_;
-  int64_t row_, apart_, left_, step_;
-  uint64_t begin_[kPlanes], end_[kPlanes];  // bytes within a row
-};
-
 // A product has kGroups and kInputs, the groups of rows and the inputs that it multiplies at once;
 // kInputStep, of which it takes multiples where it can; kChunk, the columns decoded at a time for many
 // inputs; kShortChunk, the same for few inputs, where decoding and multiplying should overlap; kUnit, columns
-// that one step decodes; and steps(), the pieces in which the rows of the next panel are fetched.
+// that one step decodes; kTakesWoven, whether weights may be woven; kLead; and steps(), the pieces in which
+// the rows of the next panel are fetched. How rows lie (layout.inl.h) is for each call to say.
 
 template <class Decode>
 inline constexpr int kPlanesOf = Decode::kHasScalePlanes ? 3 : 1;
@@ -74,17 +26,17 @@ inline int64_t decode_steps(int64_t cols) {
 }
 
 // n_cols <= 512 columns of kPanelGroups groups of rows.
-template <class Decode>
-inline void decode_panel(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanesOf<Decode>>& ahead,
+template <class Decode, class Rows, class Ahead>
+inline void decode_panel(const Rows* rows, int64_t col, int64_t n_cols, Ahead& ahead,
                          typename Decode::Block (*block)[kPanelGroups]) {
   constexpr int64_t kUnit = Decode::kUnit;
   int64_t c = 0;
   if constexpr (Decode::kHasScalePlanes) {
-    for (int g = 0; g < kPanelGroups; ++g) Decode::scales(rows[g], col, n_cols, &block[0][g]);
+    for (int g = 0; g < kPanelGroups; ++g) Decode::put_scales(rows[g], col, n_cols, &block[0][g]);
     if constexpr (Decode::kBulk > kUnit) {
       for (; c + Decode::kBulk <= n_cols; c += Decode::kBulk) {
         for (int g = 0; g < kPanelGroups; ++g) {
-          Decode::bulk(rows[g], col + c, &block[c / 32][g]);
+          Decode::template put_values<Decode::kBulk>(rows[g], col + c, &block[c / 32][g]);
           ahead.fetch();
         }
       }
@@ -114,6 +66,8 @@ template <class Decode>
 struct Int8Product {
   static constexpr int kGroups = kPanelGroups, kInputs = kTileInputs, kPlanes = kPlanesOf<Decode>;
   static constexpr int kInputStep = 1;
+  static constexpr Lead kLead = Lead::kFar;
+  static constexpr bool kTakesWoven = true;
   static constexpr int64_t kUnit = Decode::kUnit;
   static constexpr int64_t kChunk = 512;
   static constexpr int64_t kShortChunk = 512;
@@ -122,7 +76,8 @@ struct Int8Product {
   };
   static int64_t steps(int64_t cols) { return decode_steps<Decode>(cols); }
 
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead, Panel* panel) {
+  template <class Rows, class Ahead>
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead& ahead, Panel* panel) {
     decode_panel<Decode>(rows, col, n_cols, ahead, panel->block);
   }
 
@@ -148,11 +103,14 @@ struct Int8One {
   static constexpr int kInputStep = 1;
   static constexpr int64_t kUnit = Decode::kUnit, kChunk = 512, kShortChunk = 512;
   static constexpr bool kIsFused = true;
+  static constexpr bool kTakesWoven = true;
+  static constexpr Lead kLead = Decode::kReadsInOrder ? Lead::kNone : kPlanes == 1 ? Lead::kNear : Lead::kFar;
   struct Panel {};
   static int64_t steps(int64_t cols) { return cols / 32 * kGroups; }
 
-  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead,
-                       const std::byte* input, float* sum) {
+  template <class Rows, class Ahead>
+  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead& ahead, const std::byte* input,
+                       float* sum) {
     const ActivationBlock* const row = reinterpret_cast<const ActivationBlock*>(input) + col / 32;
     const RowInputs<Format> x{&row};
     for (int g = 0; g < kGroups; ++g, sum += kLanes) {
@@ -163,21 +121,20 @@ struct Int8One {
       };
       int64_t c = 0;
       if constexpr (Decode::kHasScalePlanes) {
-        Block block[kChunk / 32 * kPanelGroups];
-        Decode::scales(rows[g], col, n_cols, block);
-        const auto add_from = [&](int64_t n) SLUICE_LAMBDA_INLINE {
-          for (int64_t end = c + n; c < end; c += 32) add(c / 32, block[c / 32 * kPanelGroups]);
+        F scale[kChunk / 32], min[kChunk / 32];
+        Decode::scales(rows[g], col, n_cols, [&](int64_t b, F block_scale, F block_min) SLUICE_LAMBDA_INLINE {
+          scale[b] = block_scale;
+          min[b] = block_min;
+        });
+        const auto add_values = [&](int b, Block& block) SLUICE_LAMBDA_INLINE {
+          block.scale[0] = scale[c / 32 + b];
+          block.min[0] = min[c / 32 + b];
+          add(c / 32 + b, block);
         };
-        if constexpr (Decode::kBulk > kUnit) {
-          while (c + Decode::kBulk <= n_cols) {
-            Decode::bulk(rows[g], col + c, &block[c / 32 * kPanelGroups]);
-            add_from(Decode::kBulk);
-          }
+        for (; c + Decode::kBulk <= n_cols; c += Decode::kBulk) {
+          Decode::template values<Decode::kBulk>(rows[g], col + c, add_values);
         }
-        while (c < n_cols) {
-          Decode::unit(rows[g], col + c, &block[c / 32 * kPanelGroups]);
-          add_from(kUnit);
-        }
+        for (; c < n_cols; c += kUnit) Decode::template values<kUnit>(rows[g], col + c, add_values);
       } else {
         if constexpr (Decode::kHasEight) {
           for (; c + 256 <= n_cols; c += 256) {
@@ -202,6 +159,8 @@ template <class Source, int kGroupsOf = kFloatGroups>
 struct F32Product {
   static constexpr int kGroups = kGroupsOf, kInputs = kFloatInputs, kPlanes = Source::kPlanes;
   static constexpr int kInputStep = 1;
+  static constexpr Lead kLead = Lead::kFar;
+  static constexpr bool kTakesWoven = Source::kTakesWoven;
   static constexpr int64_t kUnit = Source::kUnit;
   static constexpr int64_t kChunk = kUnit > 128 ? kUnit : 128;
   static constexpr int64_t kShortChunk = kChunk;
@@ -211,7 +170,8 @@ struct F32Product {
   static int64_t steps(int64_t cols) { return (cols + kUnit - 1) / kUnit * kGroups; }
   static constexpr bool kIsFused = false;
 
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead, Panel* panel) {
+  template <class Rows, class Ahead>
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead& ahead, Panel* panel) {
     for (int64_t c = 0; c < n_cols; c += kUnit) {
       for (int g = 0; g < kGroups; ++g) {
         Source::columns(rows[g], col + c, n_cols - c < kUnit ? n_cols - c : kUnit,
@@ -233,6 +193,7 @@ struct F32Product {
 // The values of integer weights as floats.
 template <class Decode>
 struct IntegerSource {
+  static constexpr bool kTakesWoven = false;  // see weave()
   static constexpr int kPlanes = kPlanesOf<Decode>;
   static constexpr int64_t kUnit = Decode::kUnit;
 
@@ -251,9 +212,10 @@ struct IntegerSource {
     else
       return f_mul(block.scale[run], integer);
   }
+  template <class Rows>
   static void columns(const Rows& rows, int64_t col, int64_t, float* out, int64_t apart) {
     typename Decode::Block block[kUnit / 32 * kPanelGroups];
-    if constexpr (Decode::kHasScalePlanes) Decode::scales(rows, col, kUnit, block);
+    if constexpr (Decode::kHasScalePlanes) Decode::put_scales(rows, col, kUnit, block);
     Decode::unit(rows, col, block);
     for (int i = 0; i < kUnit / 4; ++i, out += 4 * apart) {
       const typename Decode::Block& b = block[i / 8 * kPanelGroups];
@@ -267,57 +229,107 @@ struct IntegerSource {
   }
 };
 
-// Words of a row of float weights to kPerWord columns each.
+// Words of a row of float weights as kPerWord columns each.
 struct WordF32 {
   static constexpr int kPerWord = 1;
-  static void put(I word, float* out, int64_t) { f_store(out, as_f(word)); }
+  static SLUICE_INLINE void columns(I word, F* out) { out[0] = as_f(word); }
 };
 struct WordF16 {
   static constexpr int kPerWord = 2;
-  static void put(I word, float* out, int64_t apart) {
-    f_store(out, f16_low(word));
-    f_store(out + apart, f16_high(word));
+  static SLUICE_INLINE void columns(I word, F* out) {
+    out[0] = f16_low(word);
+    out[1] = f16_high(word);
   }
 };
 struct WordBF16 {
   static constexpr int kPerWord = 2;
-  static void put(I word, float* out, int64_t apart) {
-    f_store(out, as_f(i_shl<16>(word)));
-    f_store(out + apart, as_f(i_and(word, i_set(0xffff0000))));
+  static SLUICE_INLINE void columns(I word, F* out) {
+    out[0] = as_f(i_shl<16>(word));
+    out[1] = as_f(i_and(word, i_set(0xffff0000)));
   }
 };
-
-// The columns of kLanes rows of floats, `n_bytes` each from `offset` on, transposed to out, `apart` floats
-// from column to column. Reads these bytes only; with an odd number of 16-bit values one more column of
-// zeros is written.
 template <class Word>
-inline void transpose_rows(const LaneRows& row, int64_t offset, int64_t n_bytes, float* out, int64_t apart) {
-  I line[16];
-  for (; n_bytes >= 64; n_bytes -= 64, offset += 64) {
-    load_rows<64>(row, offset, line);
-    SLUICE_UNROLL for (int j = 0; j < 16; ++j, out += Word::kPerWord * apart) Word::put(line[j], out, apart);
-  }
-  I word[4];
-  for (; n_bytes >= 16; n_bytes -= 16, offset += 16) {
-    load_rows<16>(row, offset, word);
-    SLUICE_UNROLL for (int j = 0; j < 4; ++j, out += Word::kPerWord * apart) Word::put(word[j], out, apart);
-  }
-  if (n_bytes == 0) return;
+SLUICE_INLINE void put_columns(I word, float* out, int64_t apart) {
+  F column[Word::kPerWord];
+  Word::columns(word, column);
+  SLUICE_UNROLL for (int k = 0; k < Word::kPerWord; ++k) f_store(out + k * apart, column[k]);
+}
+
+// The less than 16 bytes of kLanes rows from `offset` on that a row ends with, and zeros after them.
+SLUICE_INLINE void load_rest(const LaneRows& row, int64_t offset, int64_t n_bytes, I* word) {
   std::byte rest[kLanes][16] = {};
   for (int r = 0; r < kLanes; ++r) {
     __builtin_memcpy(rest[r], row.at(r, offset), static_cast<size_t>(n_bytes));
   }
   load_rows<16>(lane_rows(rest[0], sizeof rest[0], kLanes), 0, word);
-  for (int j = 0; 4 * j < n_bytes; ++j, out += Word::kPerWord * apart) Word::put(word[j], out, apart);
+}
+SLUICE_INLINE void load_rest(const WovenLanes& row, int64_t offset, int64_t n_bytes, I* word) {
+  for (int64_t at = 0; at < n_bytes; at += 4) load_rows<4>(row, offset + at, word + at / 4);
+}
+
+// The columns of kLanes rows of floats, `n_bytes` each from `offset` on, transposed to out, `apart` floats
+// from column to column. Reads these bytes only; with an odd number of 16-bit values one more column of
+// zeros is written.
+template <class Word, class Row>
+inline void transpose_rows(const Row& row, int64_t offset, int64_t n_bytes, float* out, int64_t apart) {
+  I line[16];
+  for (; n_bytes >= 64; n_bytes -= 64, offset += 64) {
+    load_rows<64>(row, offset, line);
+    SLUICE_UNROLL for (int j = 0; j < 16; ++j, out += Word::kPerWord * apart)
+        put_columns<Word>(line[j], out, apart);
+  }
+  I word[4];
+  for (; n_bytes >= 16; n_bytes -= 16, offset += 16) {
+    load_rows<16>(row, offset, word);
+    SLUICE_UNROLL for (int j = 0; j < 4; ++j, out += Word::kPerWord * apart)
+        put_columns<Word>(word[j], out, apart);
+  }
+  if (n_bytes == 0) return;
+  load_rest(row, offset, n_bytes, word);
+  for (int j = 0; 4 * j < n_bytes; ++j, out += Word::kPerWord * apart) put_columns<Word>(word[j], out, apart);
 }
 
 template <class Word>
 struct FloatSource {
+  static constexpr bool kTakesWoven = true;
   static constexpr int kPlanes = 1;
   static constexpr int64_t kUnit = 32;
+  template <class Rows>
   static void columns(const Rows& rows, int64_t col, int64_t n, float* out, int64_t apart) {
     constexpr int64_t kBytes = 4 / Word::kPerWord;
     transpose_rows<Word>(rows.plane[0], col * kBytes, n * kBytes, out, apart);
+  }
+};
+
+// Woven floats times one input, without a panel: several chains of sums side by side.
+template <class Word>
+struct FloatOne {
+  static constexpr int kGroups = 4, kInputs = 1, kPlanes = 1, kInputStep = 1;
+  static constexpr Lead kLead = Lead::kNone;
+  static constexpr int64_t kUnit = 2, kChunk = 512, kShortChunk = 512;
+  static constexpr bool kIsFused = true;
+  struct Panel {};
+  static int64_t steps(int64_t cols) { return cols; }
+
+  template <class Rows, class Ahead>
+  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead&, const std::byte* input,
+                       float* sum) {
+    const float* const x = reinterpret_cast<const float*>(input) + col;
+    F total[kGroups];
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) total[g] = f_load(sum + g * kLanes);
+    int64_t at = col * 4 / Word::kPerWord;
+    for (int64_t c = 0; c < n_cols; c += Word::kPerWord, at += 4) {
+      SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
+        I word;
+        load_rows<4>(rows[g].plane[0], at, &word);
+        F column[Word::kPerWord];
+        Word::columns(word, column);
+        SLUICE_UNROLL for (int k = 0; k < Word::kPerWord; ++k) {
+          total[g] = f_fma(column[k], f_set(x[c + k]), total[g]);
+        }
+      }
+    }
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) f_store(sum + g * kLanes, total[g]);
   }
 };
 
@@ -348,36 +360,38 @@ inline void store_lanes(float* to, const float* sum, int64_t n) {
   }
 }
 
-// How the rows of one task lie in the lanes of a panel: lane l holds rows [first + l * length, first + (l +
-// 1) * length), one after another, so that memory sees long streams, which its prefetcher follows, instead of
-// short pieces of neighbouring rows. Fewer rows than lanes are streams of one row; some lanes have none then.
+// How the rows of one task lie in the lanes of its panels: lane l of panel `step` is row first + l * apart +
+// step * per_step.
 struct Streams {
-  int64_t first;
-  int64_t length;
+  int64_t first, apart, per_step;
   int64_t n_lanes;  // with rows
+  int64_t n_steps;
 };
 
 // Row `step` of each stream, times all inputs, to output.
-template <class Product>
+template <class Product, class Layout>
 inline void multiply_streams(const MatmulArgs& a, const Streams& streams, int64_t step,
                              const ChunkBytes<Product::kPlanes>& bytes, int64_t chunk,
                              const std::byte* const* input, int64_t first_input, int64_t n_inputs,
                              typename Product::Panel& panel, float* sum) {
   constexpr int64_t kRows = Product::kGroups * kLanes;
-  const int64_t first = streams.first + step, apart = streams.length;
-  Rows rows[Product::kGroups];
+  const int64_t first = streams.first + step * streams.per_step, apart = streams.apart;
+  typename Layout::Rows rows[Product::kGroups];
   for (int64_t g = 0; g < Product::kGroups; ++g) {
     const int64_t lane = g * kLanes < streams.n_lanes ? g * kLanes : streams.n_lanes - 1;
-    rows[g] = rows_at(a, first + lane * apart, apart, streams.n_lanes - lane);
+    rows[g] = Layout::rows_at(a, first + lane * apart, apart, streams.n_lanes - lane);
   }
   for (int64_t i = 0; i < n_inputs * kRows; ++i) sum[i] = 0;
   uint64_t index = 0;
   for (int64_t col = 0; col < a.cols; col += chunk) {
     const int64_t n_cols = a.cols - col < chunk ? a.cols - col : chunk;
     const bool is_last = col + chunk >= a.cols;
-    const int64_t next = !is_last ? first : step + 1 < streams.length ? first + 1 : a.next_row;
+    const int64_t next = !is_last                     ? first
+                         : step + 1 < streams.n_steps ? first + streams.per_step
+                                                      : a.next_row;
     index = is_last ? 0 : index + 1;
-    Ahead<Product::kPlanes> ahead(a, next, apart, kRows, bytes, index, Product::steps(n_cols));
+    typename Layout::template AheadFor<Product> ahead(a, next, apart, kRows, bytes, index,
+                                                      Product::steps(n_cols));
     if constexpr (Product::kIsFused) {
       Product::multiply(rows, col, n_cols, ahead, input[0], sum);
     } else {
@@ -400,31 +414,40 @@ inline void multiply_streams(const MatmulArgs& a, const Streams& streams, int64_
   }
 }
 
-template <class Product>
-void matmul_rows(const MatmulArgs& a) noexcept {
+template <class Product, class Layout>
+inline void multiply_rows(const MatmulArgs& a) {
   constexpr int64_t kRows = Product::kGroups * kLanes;
   typename Product::Panel panel;
   alignas(64) float sum[kInputBlock * kRows];  // [input, row]
   const std::byte* input[kInputBlock];
   const int64_t chunk = a.n_inputs <= Product::kInputs ? Product::kShortChunk : Product::kChunk;
   const ChunkBytes<Product::kPlanes> bytes(a, chunk);
-  const int64_t length = (a.row_end - a.row_begin) / kRows;
-  const Streams streams{a.row_begin, length, kRows};
-  const int64_t rest = a.row_begin + length * kRows;
+  const int64_t n_steps = (a.row_end - a.row_begin) / kRows;
+  const bool has_streams = Layout::kHasStreams;
+  const Streams streams{a.row_begin, has_streams ? n_steps : 1, has_streams ? 1 : kRows, kRows, n_steps};
+  const int64_t rest = a.row_begin + n_steps * kRows;
   for (int64_t first = 0; first < a.n_inputs; first += kInputBlock) {
     const int64_t n_inputs = a.n_inputs - first < kInputBlock ? a.n_inputs - first : kInputBlock;
     for (int64_t t = 0; t < n_inputs; ++t) {
       const int64_t row = a.input_rows == nullptr ? first + t : a.input_rows[first + t];
       input[t] = a.input + row * a.input_stride;
     }
-    for (int64_t step = 0; step < length; ++step) {
-      multiply_streams<Product>(a, streams, step, bytes, chunk, input, first, n_inputs, panel, sum);
+    for (int64_t step = 0; step < n_steps; ++step) {
+      multiply_streams<Product, Layout>(a, streams, step, bytes, chunk, input, first, n_inputs, panel, sum);
     }
-    if (rest < a.row_end) {
-      multiply_streams<Product>(a, {rest, 1, a.row_end - rest}, 0, bytes, chunk, input, first, n_inputs,
-                                panel, sum);
+    if (rest < a.row_end) {  // lanes of one row each, some without any
+      multiply_streams<Product, Layout>(a, {rest, 1, 1, a.row_end - rest, 1}, 0, bytes, chunk, input, first,
+                                        n_inputs, panel, sum);
     }
   }
+}
+
+template <class Product>
+void matmul_rows(const MatmulArgs& a) noexcept {
+  if constexpr (Product::kTakesWoven) {
+    if (a.is_woven) return multiply_rows<Product, Woven>(a);
+  }
+  multiply_rows<Product, RowMajor>(a);
 }
 
 // What matmul_packed() decodes at once.
@@ -465,8 +488,8 @@ struct PackedProduct {
 
 // Many int8 inputs: blocked over the second-level cache, where the packed inputs of some columns stay while
 // several panels of these columns are decoded into the first-level cache and multiplied.
-template <class Decode, class Product>
-inline void matmul_packed(const MatmulArgs& a) noexcept {
+template <class Decode, class Product, class Layout>
+inline void multiply_packed(const MatmulArgs& a) {
   using Format = typename Decode::Format;
   constexpr int64_t kRows = kPanelGroups * kLanes, kPanels = kBlockRows / kRows;
   typename Product::Panel panel;
@@ -489,15 +512,15 @@ inline void matmul_packed(const MatmulArgs& a) noexcept {
           packed[t / kPackedRows].pack(input, n, n_cols / 32);
         }
         for (int64_t row = block, p = 0; row < end_row; row += kRows, ++p) {
-          Rows rows[kPanelGroups];
+          typename Layout::Rows rows[kPanelGroups];
           for (int64_t g = 0; g < kPanelGroups; ++g) {
             const int64_t at = row + g * kLanes < end_row ? row + g * kLanes : end_row - 1;
-            rows[g] = rows_at(a, at, 1, end_row - at);
+            rows[g] = Layout::rows_at(a, at, 1, end_row - at);
           }
           const bool is_last = row + kRows >= end_row;
-          Ahead<kPlanesOf<Decode>> ahead(a, is_last ? block : row + kRows, 1, kRows, bytes,
-                                         static_cast<uint64_t>(col / kPackedCols + (is_last ? 1 : 0)),
-                                         decode_steps<Decode>(n_cols));
+          typename Layout::template AheadFor<Int8Product<Decode>> ahead(
+              a, is_last ? block : row + kRows, 1, kRows, bytes,
+              static_cast<uint64_t>(col / kPackedCols + (is_last ? 1 : 0)), decode_steps<Decode>(n_cols));
           decode_panel<Decode>(rows, col, n_cols, ahead, panel.block);
           Product::prepare(&panel, n_cols / 32);
           if (col == 0) {
@@ -521,6 +544,14 @@ inline void matmul_packed(const MatmulArgs& a) noexcept {
   }
 }
 
+template <class Decode, class Product>
+inline void matmul_packed(const MatmulArgs& a) noexcept {
+  if (a.is_woven)
+    multiply_packed<Decode, Product, Woven>(a);
+  else
+    multiply_packed<Decode, Product, RowMajor>(a);
+}
+
 // Few int8 inputs.
 template <class Decode>
 inline void matmul_few(const MatmulArgs& a) noexcept {
@@ -541,4 +572,10 @@ void matmul_f32(const MatmulArgs& a) noexcept {
   constexpr int kFewGroups = kFloatGroups > 2 ? 2 : kFloatGroups;
   if (a.n_inputs <= 2) return matmul_rows<F32Product<Source, kFewGroups>>(a);
   matmul_rows<F32Product<Source, kFloatGroups>>(a);
+}
+
+template <class Word>
+void matmul_floats(const MatmulArgs& a) noexcept {
+  if (a.is_woven && a.n_inputs == 1) return multiply_rows<FloatOne<Word>, Woven>(a);
+  matmul_f32<FloatSource<Word>>(a);
 }

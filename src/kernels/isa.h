@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "encoding/block_iq4_nl.h"
 #include "encoding/block_mxfp4.h"

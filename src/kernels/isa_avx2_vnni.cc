@@ -18,6 +18,7 @@ namespace {
 
 // clang-format off
 #include "kernels/vec_avx2.inl.h"
+#include "kernels/layout.inl.h"
 #include "kernels/decode.inl.h"
 #include "kernels/dot.inl.h"
 #include "kernels/gemm.inl.h"

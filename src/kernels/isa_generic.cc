@@ -8,6 +8,7 @@ namespace {
 
 // clang-format off
 #include "kernels/vec_generic.inl.h"
+#include "kernels/layout.inl.h"
 #include "kernels/decode.inl.h"
 #include "kernels/dot.inl.h"
 #include "kernels/gemm.inl.h"

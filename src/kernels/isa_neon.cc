@@ -11,6 +11,7 @@ namespace {
 
 // clang-format off
 #include "kernels/vec_neon.inl.h"
+#include "kernels/layout.inl.h"
 #include "kernels/decode.inl.h"
 #include "kernels/dot.inl.h"
 #include "kernels/gemm.inl.h"

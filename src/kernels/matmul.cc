@@ -21,6 +21,7 @@ constexpr int64_t kManyInputs = 64;  // from here on packing them once for many 
 struct Slice {
   MatmulFn run;
   MatmulArgs args;     // all rows
+  int64_t woven_rows;  // of them
   int64_t task_rows;   // rows of one task
   int64_t first_task;  // of this product
 };
@@ -49,6 +50,9 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, uint64_t task_b
   const auto bytes = row_bytes(w.encoding, w.params, static_cast<uint64_t>(w.cols));
   std::copy(bytes.begin(), bytes.end(), a.row_bytes);
   a.params = w.params;
+  SLUICE_CHECK(w.first_row == 0 &&
+               (w.woven_rows == 0 || is_int8 || encoding_info(w.encoding).activation == Activation::kF32));
+  slice.woven_rows = w.woven_rows;
   a.rows = w.rows;
   a.cols = w.cols;
   a.input = is_int8 ? reinterpret_cast<const std::byte*>(input.blocks)
@@ -60,7 +64,7 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, uint64_t task_b
   a.output = task.output;
   a.output_stride = task.output_stride;
 
-  const uint64_t panel = static_cast<uint64_t>(compute.table->panel_rows);
+  const auto panel = static_cast<uint64_t>(std::max(compute.table->panel_rows, kWovenRows));
   const uint64_t n_panels = std::min(task_bytes / std::max<uint64_t>(panel * weight_row_bytes(w), 1),
                                      kTaskProducts / (panel * static_cast<uint64_t>(w.cols * a.n_inputs)));
   slice.task_rows = static_cast<int64_t>(panel * std::max<uint64_t>(n_panels, 1));
@@ -69,6 +73,15 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, uint64_t task_b
 }
 
 }  // namespace
+
+int64_t weave(const KernelTable& table, std::byte* rows, int64_t n_rows, uint64_t row_bytes,
+              std::vector<std::byte>& scratch) {
+  const int64_t n = weavable_rows(n_rows, row_bytes);
+  if (n == 0) return 0;
+  scratch.resize(std::max<size_t>(scratch.size(), weave_scratch_bytes(row_bytes)));
+  table.weave(rows, n, row_bytes, scratch.data());
+  return n;
+}
 
 void matmul(const Compute& compute, std::span<const MatmulTask> tasks) {
   std::vector<Slice> slices;
@@ -97,7 +110,14 @@ void matmul(const Compute& compute, std::span<const MatmulTask> tasks) {
     args.row_end = std::min(args.row_begin + slice.task_rows, args.rows);
     // The other threads will probably take the tasks in between.
     args.next_row = args.row_begin + slice.task_rows * compute.pool->size();
-    slice.run(args);
+    if (args.row_begin < slice.woven_rows) {
+      MatmulArgs woven = args;
+      woven.is_woven = true;
+      woven.rows = slice.woven_rows;
+      woven.row_end = args.row_begin = std::min(args.row_end, slice.woven_rows);
+      slice.run(woven);
+    }
+    if (args.row_begin < args.row_end) slice.run(args);
   };
   if (n_tasks == 1)
     run(0, 0);

@@ -281,6 +281,65 @@ TEST_P(Matmul, NeitherBatchNorThreadsNorTheRowSplitChangeABit) {
   }
 }
 
+// The same weight, woven where that is possible.
+TestWeight woven(const Compute& compute, const TestWeight& w) {
+  TestWeight out;
+  out.view = w.view;
+  std::vector<std::byte> scratch;
+  for (size_t p = 0; p < plane_count(w.view.encoding); ++p) {
+    out.plane[p].resize(w.plane[p].size());
+    std::copy(w.plane[p].begin(), w.plane[p].end(), out.plane[p].begin());
+    out.view.plane[p] = out.plane[p].data();
+    out.view.woven_rows = weave(*compute.table, out.plane[p].data(), w.view.rows, w.view.stride[p], scratch);
+  }
+  return out;
+}
+
+TEST_P(Matmul, WovenWeightsGiveTheSameBits) {
+  const bool is_slow = GetParam() == "generic";
+  for (const Case& c : all_cases()) {
+    if (c.params.scale_type == ScaleType::kF16 || c.params.group == 128) continue;
+    const bool is_float = encoding_info(c.encoding).family == Family::kFloat;
+    for (const int64_t rows : {int64_t{16}, int64_t{is_slow ? 21 : 151}}) {
+      // Superblocks at every place within a word, and a rest of columns after eight blocks.
+      const int64_t cols = is_float ? 302 : col_unit(c) == 256 ? 1024 : 2 * 256 + 64 * 2;
+      const TestWeight plain = random_weight(c.encoding, c.params, rows, cols, random_);
+      const TestWeight w = woven(compute_, plain);
+      ASSERT_EQ(w.view.woven_rows, rows / 16 * 16) << describe(c);
+      const int64_t n = is_slow ? 20 : 70;
+      const std::vector<float> x = random_floats(n * cols, random_);
+      for (int64_t batch : {int64_t{1}, int64_t{2}, int64_t{7}, n}) {
+        const std::vector<float> expected = multiply(compute_, plain.view, x.data(), batch, cols);
+        const std::vector<float> out = multiply(compute_, w.view, x.data(), batch, cols);
+        ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0)
+            << describe(c) << " " << rows << "x" << cols << "x" << batch;
+      }
+      std::vector<float> row(static_cast<size_t>(cols)), expected(row);
+      for (int64_t r = 0; r < rows; ++r) {
+        decode_row(plain.view, r, expected.data());
+        decode_row(w.view, r, row.data());
+        ASSERT_EQ(std::memcmp(row.data(), expected.data(), row.size() * sizeof(float)), 0)
+            << describe(c) << r;
+        WeightView one = w.view;
+        one.first_row = r;
+        one.rows = 1;
+        decode_row(one, 0, row.data());
+        ASSERT_EQ(std::memcmp(row.data(), expected.data(), row.size() * sizeof(float)), 0)
+            << describe(c) << r;
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, RowsThatAreNotWholeWordsAreNotWoven) {
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{40, 31}, {15, 32}}) {
+    const TestWeight plain = random_weight(Encoding::kF16, {}, rows, cols, random_);
+    const TestWeight w = woven(compute_, plain);
+    EXPECT_EQ(w.view.woven_rows, 0);
+    EXPECT_TRUE(std::equal(w.plane[0].begin(), w.plane[0].end(), plain.plane[0].begin()));
+  }
+}
+
 TEST_P(Matmul, SeveralProductsWithChosenInputRowsRunTogether) {
   const TestWeight a = random_weight(Encoding::kQ4_K, {}, 90, 512, random_);
   const TestWeight b = random_weight(Encoding::kF16, {}, 33, 512, random_);

@@ -18,6 +18,7 @@ struct MatmulArgs {
   uint64_t stride[kMaxPlanes];  // bytes from row to row
   uint64_t row_bytes[kMaxPlanes];
   EncodingParams params;
+  bool is_woven;  // rows [row_begin, row_end) are; row_begin is a multiple of kWovenRows then
   int64_t rows;
   int64_t cols;
   int64_t row_begin;
@@ -67,6 +68,14 @@ constexpr int64_t attention_partial_floats(int64_t n_rows, int64_t head_dim) {
 }
 using AttentionSegmentFn = void (*)(const AttentionArgs&, int64_t segment, float* partial) noexcept;
 
+// Weaves `n_rows` (a multiple of kWovenRows) of `row_bytes` in place. `scratch` holds weave_scratch_bytes().
+using WeaveFn = void (*)(std::byte* rows, int64_t n_rows, uint64_t row_bytes, std::byte* scratch) noexcept;
+// Rows in the scratch are further apart than in memory, where many would compete for one place in the cache.
+constexpr uint64_t weave_scratch_stride(uint64_t row_bytes) { return (row_bytes + 63) / 64 * 64 + 64; }
+constexpr uint64_t weave_scratch_bytes(uint64_t row_bytes) {
+  return weave_scratch_stride(row_bytes) * static_cast<uint64_t>(kWovenRows);
+}
+
 inline constexpr size_t kReadStep = 256;  // bytes of one stream that read_streams() reads at once
 
 struct KernelTable {
@@ -74,6 +83,7 @@ struct KernelTable {
   int64_t panel_rows;                 // weight rows that matmul works on at once
   int64_t block_rows;                 // the same for many inputs, where it pays; a multiple of panel_rows
   MatmulFn matmul[kNumEncodings][2];  // [encoding][Activation]; float encodings have kF32 alone
+  WeaveFn weave;
   AttentionSegmentFn attention_segment[kNumKvTypes];
   // The partial of the next segment into state (maximum [n], total [n]) and a.out, and in the end the
   // division. A state begins as -infinity and 0, a.out as 0.

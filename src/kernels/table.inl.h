@@ -11,13 +11,14 @@ constexpr KernelTable make_table() {
     t.matmul[static_cast<size_t>(encoding)][static_cast<size_t>(Activation::kF32)] = with_f32;
     t.matmul[static_cast<size_t>(encoding)][static_cast<size_t>(Activation::kInt8)] = with_int8;
   };
-  set(Encoding::kF32, matmul_f32<FloatSource<WordF32>>, nullptr);
-  set(Encoding::kF16, matmul_f32<FloatSource<WordF16>>, nullptr);
-  set(Encoding::kBF16, matmul_f32<FloatSource<WordBF16>>, nullptr);
+  set(Encoding::kF32, matmul_floats<WordF32>, nullptr);
+  set(Encoding::kF16, matmul_floats<WordF16>, nullptr);
+  set(Encoding::kBF16, matmul_floats<WordBF16>, nullptr);
   for_each_decoder([&](auto decoder) {
     using Decode = typename decltype(decoder)::Decode;
     set(decoder.kEncoding, matmul_f32<IntegerSource<Decode>>, matmul_int8<Decode>);
   });
+  t.weave = weave_rows;
   t.attention_segment[static_cast<size_t>(KvType::kF32)] = attention_segment<KvType::kF32>;
   t.attention_segment[static_cast<size_t>(KvType::kF16)] = attention_segment<KvType::kF16>;
   t.attention_segment[static_cast<size_t>(KvType::kBF16)] = attention_segment<KvType::kBF16>;

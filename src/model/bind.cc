@@ -208,18 +208,25 @@ class Binder {
   }
 
   WeightRef add_extents(UnitSpec& unit, UnitId id, const MatrixSource& source, int64_t index, int64_t begin,
-                        int64_t n) {
+                        int64_t n, bool may_be_woven = true) {
     WeightRef ref{.unit = id,
                   .first_extent = static_cast<uint8_t>(unit.extents.size()),
                   .encoding = source.encoding,
                   .params = source.params,
                   .rows = n,
                   .cols = source.cols};
-    for (size_t p = 0; p < source.n_planes(); ++p) unit.extents.push_back(source.extent(p, index, begin, n));
+    bool can_be_woven = may_be_woven;
+    for (size_t p = 0; p < source.n_planes(); ++p) {
+      can_be_woven = can_be_woven && weavable_rows(n, source.row_bytes[p]) > 0;
+    }
+    for (size_t p = 0; p < source.n_planes(); ++p) {
+      unit.extents.push_back(source.extent(p, index, begin, n));
+      if (can_be_woven) unit.extents.back().row_bytes = source.row_bytes[p];
+    }
     return ref;
   }
 
-  Weight in_pieces(const MatrixSource& source, UnitKind kind, int64_t piece_rows) {
+  Weight in_pieces(const MatrixSource& source, UnitKind kind, int64_t piece_rows, bool may_be_woven = true) {
     Weight weight{.name = source.name,
                   .encoding = source.encoding,
                   .params = source.params,
@@ -229,7 +236,7 @@ class Binder {
       const int64_t n = std::min(piece_rows, source.rows - begin);
       UnitSpec unit{.kind = kind, .extents = {}, .rows = n};
       weight.pieces.push_back(
-          add_extents(unit, static_cast<UnitId>(model_.units.size()), source, 0, begin, n));
+          add_extents(unit, static_cast<UnitId>(model_.units.size()), source, 0, begin, n, may_be_woven));
       model_.units.push_back(std::move(unit));
     }
     return weight;
@@ -238,11 +245,13 @@ class Binder {
   Weight whole(const MatrixSource& source, UnitKind kind) { return in_pieces(source, kind, source.rows); }
 
   // A dense weight, streamed, with its bias if the checkpoint has one.
-  Weight dense(const std::string& name, int64_t rows, int64_t cols) {
+  // `in_floats`: of a product that is made in floats whatever the encoding (see weave() in kernels.h).
+  Weight dense(const std::string& name, int64_t rows, int64_t cols, bool in_floats = false) {
     const MatrixSource source = matrix(name, rows, cols);
+    const bool may_be_woven = !in_floats || encoding_info(source.encoding).activation == Activation::kF32;
     const uint64_t bytes = source.row_bytes[0] + source.row_bytes[1] + source.row_bytes[2];
     Weight weight = in_pieces(source, UnitKind::kStreamed,
-                              static_cast<int64_t>(std::max<uint64_t>(kPieceBytes / bytes, 1)));
+                              static_cast<int64_t>(std::max<uint64_t>(kPieceBytes / bytes, 1)), may_be_woven);
     if (checkpoint_.find(name + ".bias")) weight.bias = floats(need(name + ".bias"), rows);
     return weight;
   }
@@ -304,7 +313,7 @@ class Binder {
       w.up = dense(name(names_.up), spec.ffn_width, spec.hidden);
       w.down = dense(name(names_.down), spec.hidden, spec.ffn_width);
     } else {
-      w.router = dense(name(names_.router), spec.n_experts, spec.hidden);
+      w.router = dense(name(names_.router), spec.n_experts, spec.hidden, /*in_floats=*/true);
       w.experts = experts(l);
     }
     return w;

@@ -193,6 +193,7 @@ void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
   m.budget = &budget;
   StoreOptions options = m.options.store;
   options.weight_bytes = weight_bytes;
+  if (!m.options.compute.f32_activations) options.weave_for = m.options.compute.table;
   auto store = std::make_unique<WeightStore>(m.bound.files, m.bound.units, options, budget);
   auto decoder =
       std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget, m.options.max_batch_tokens,

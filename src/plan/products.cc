@@ -78,6 +78,7 @@ ProductSpeed ProductBench::product(const std::string& name, double seconds) cons
             task.weight.stride[p] = row[p];
             at += row[p] * kSize;
           }
+          task.weight.woven_rows = kSize;  // as what stays in memory is
           task.input = &input;
           task.output = out[t].data();
           task.output_stride = kSize;

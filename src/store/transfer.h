@@ -34,6 +34,7 @@ struct Transfer {
   State state = State::kWaiting;
   bool is_used = false;               // was ever leased
   bool is_prefetched = false;         // kSlot: read before anybody asked for it
+  bool is_woven = false;              // its planes are (encoding/encoding.h)
   bool is_dropped = false;            // its room is free as soon as nothing is reading into it
   uint32_t refs = 0;                  // lease items that hold it
   uint32_t slot = 0;                  // kSlot: which

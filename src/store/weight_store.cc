@@ -151,6 +151,8 @@ struct WeightStore::Impl {
   StreamRing stream;
   RowRing rows;
   Pacer pacer;
+  const KernelTable* const weave_for;
+  std::vector<std::byte> weave_scratch;  // of load()
 
   std::vector<float> rates;  // of former runs, or empty
   uint64_t load_bytes_read = 0, load_reads = 0;
@@ -196,6 +198,7 @@ struct WeightStore::Impl {
                reads),
         rows(row_arena.data(), row_arena.size(), pool, reads),
         pacer(options.max_slowdown, reads),
+        weave_for(options.weave_for),
         states(units.size()),
         governor_options(options.governor_options),
         make_pressure(options.pressure_factory) {
@@ -569,6 +572,17 @@ struct WeightStore::Impl {
 
   // --- loading ---
 
+  // The planes of what has been read to stay: not under the lock, for nobody holds a lease yet.
+  void weave_planes(const Transfer& transfer) {
+    const std::vector<Extent>& extents = units[transfer.unit].extents;
+    for (size_t i = 0; i < extents.size(); ++i) {
+      if (extents[i].row_bytes == 0) continue;
+      weave(*weave_for, transfer.base + transfer.layout->extent_at[i],
+            static_cast<int64_t>(extents[i].bytes / extents[i].row_bytes), extents[i].row_bytes,
+            weave_scratch);
+    }
+  }
+
   bool has_whole_cache_in_slots() const { return setup.plan.cache_is_whole && setup.plan.n_slots > 0; }
 
   // Slots for the units that former runs used most, the hottest last, as if it had been used last. [n_units],
@@ -648,6 +662,11 @@ struct WeightStore::Impl {
         for (Transfer* transfer : ended) {
           if (transfer->state == Transfer::State::kFailed) throw_failure(*transfer);
           done += transfer->layout->room;
+          const bool stays = transfer->place == Transfer::Place::kPinned || has_whole_cache_in_slots();
+          if (weave_for != nullptr && stays) {
+            weave_planes(*transfer);
+            transfer->is_woven = true;
+          }
           loading.erase(std::find(loading.begin(), loading.end(), transfer));
           if (transfer->place == Transfer::Place::kSlot) continue;
           base[transfer->unit] = transfer->base;
@@ -660,6 +679,7 @@ struct WeightStore::Impl {
       throw;
     }
     is_loaded = true;
+    weave_scratch = {};
     if (!rates.empty() && !has_whole_cache_in_slots()) count_warm();
     rates = {};
     if (has_whole_cache_in_slots()) {
@@ -724,6 +744,8 @@ WeightView Lease::view(size_t index, const WeightRef& ref) const {
 
   // Rows that were read for themselves lie at the start of their room; a pinned unit has all of them.
   const bool has_all_rows = item.transfer == nullptr;
+  const bool is_woven = unit.extents[ref.first_extent].row_bytes > 0 &&
+                        (has_all_rows ? state_->store->weave_for != nullptr : item.transfer->is_woven);
   const std::byte* base = has_all_rows ? item.base : item.transfer->base;
   const Layout& layout = has_all_rows ? state_->store->layouts[item.unit] : *item.transfer->layout;
   WeightView view;
@@ -735,7 +757,11 @@ WeightView Lease::view(size_t index, const WeightRef& ref) const {
     const size_t extent = ref.first_extent + p;
     view.stride[p] = unit.extents[extent].bytes / static_cast<uint64_t>(ref.rows);
     view.plane[p] = base + layout.extent_at[extent];
-    if (has_all_rows) view.plane[p] += static_cast<uint64_t>(item.row_begin) * view.stride[p];
+    if (has_all_rows && !is_woven) view.plane[p] += static_cast<uint64_t>(item.row_begin) * view.stride[p];
+  }
+  if (is_woven) {
+    view.woven_rows = weavable_rows(ref.rows, view.stride[0]);
+    view.first_row = item.row_begin;
   }
   return view;
 }

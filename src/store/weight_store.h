@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "encoding/encoding.h"
+#include "kernels/kernels.h"
 #include "platform/async_reader.h"
 #include "platform/memory_budget.h"
 #include "platform/timeline.h"
@@ -30,6 +31,7 @@ struct Extent {
   uint32_t file = 0;  // index into the store's files
   uint64_t offset = 0;
   uint64_t bytes = 0;
+  uint64_t row_bytes = 0;  // of a weight's plane that may be woven; 0: it stays as it is
 };
 
 enum class UnitKind : uint8_t {
@@ -140,6 +142,9 @@ class Lease {
 enum class IoChoice : uint8_t { kAuto, kBuffered, kDirect };
 
 struct StoreOptions {
+  // What load() brings into memory to stay is woven for products of this table (encoding/encoding.h), and
+  // what comes and goes is left as it was read. Null: nothing is woven.
+  const KernelTable* weave_for = nullptr;
   uint64_t weight_bytes = UINT64_MAX;  // bound on everything the store allocates
   IoChoice io = IoChoice::kAuto;       // kAuto: direct when what must be read again exceeds spare memory
   size_t queue_depth = 16;             // reads of 512 KiB in flight, or up to 8 times as many smaller ones

@@ -189,13 +189,16 @@ struct FewPairs {
   using Product = PairProduct<Format>;
   static constexpr int kGroups = kPanelGroups, kInputs = Product::kInputs, kPlanes = kPlanesOf<Decode>;
   static constexpr int kInputStep = 2;
+  static constexpr Lead kLead = Lead::kFar;
+  static constexpr bool kTakesWoven = true;
   static constexpr int64_t kUnit = Decode::kUnit;
   static constexpr int64_t kChunk = Product::kChunk, kShortChunk = kChunk;
   static constexpr bool kIsFused = false;
   using Panel = typename Product::Panel;
   static int64_t steps(int64_t cols) { return decode_steps<Decode>(cols); }
 
-  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead<kPlanes>& ahead, Panel* panel) {
+  template <class Rows, class Ahead>
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead& ahead, Panel* panel) {
     decode_panel<Decode>(rows, col, n_cols, ahead, panel->block);
     Product::prepare(panel, n_cols / 32);
   }
