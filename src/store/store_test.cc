@@ -13,6 +13,8 @@
 #include <set>
 
 #include "base/align.h"
+#include "encoding/reference.h"
+#include "kernels/kernels.h"
 #include "sluice/error.h"
 #include "store/cache_simulator.h"
 #include "store/plan.h"
@@ -885,6 +887,71 @@ TEST(WeightStore, DemandsFollowPrefetchesThatWereCalledOff) {
   for (size_t i = 0; i < wanted.size(); ++i) {
     ASSERT_NO_THROW(lease.wait(i)) << i;
     EXPECT_TRUE(range_is_right(model, lease, i, wanted[i]));
+  }
+}
+
+// Rows [first, first + view.rows) of a plane of floats in file 0.
+void expect_rows(const WeightView& view, const Extent& plane, int64_t first) {
+  std::vector<float> row(static_cast<size_t>(view.cols));
+  for (int64_t r = 0; r < view.rows; ++r) {
+    decode_row(view, r, row.data());
+    const uint64_t at = plane.offset + static_cast<uint64_t>(first + r) * plane.row_bytes;
+    EXPECT_EQ(std::memcmp(row.data(), contents(0, at + plane.row_bytes).data() + at, plane.row_bytes), 0)
+        << "row " << first + r;
+  }
+}
+
+TEST(WeightStore, WhatStaysInMemoryIsWovenAndWhatComesAndGoesIsNot) {
+  constexpr int kUnits = 8;
+  Weights weights({1'900'000});
+  uint64_t at = 3;
+  const auto plane = [&at](int64_t rows, uint64_t row_bytes) {
+    const uint64_t bytes = static_cast<uint64_t>(rows) * row_bytes;
+    at += bytes;
+    return Extent{0, at - bytes, bytes, row_bytes};
+  };
+  const UnitId table = weights.add(UnitKind::kByRow, 40, {plane(40, 640)});
+  const UnitId dense = weights.add(UnitKind::kStreamed, 33, {plane(33, 4040)});
+  const UnitId plain = weights.add(UnitKind::kStreamed, 32, {plane(32, 640)});
+  weights.units[plain].extents[0].row_bytes = 0;
+  const auto first_expert = static_cast<UnitId>(weights.units.size());
+  for (int e = 0; e < kUnits; ++e) weights.add(UnitKind::kCached, 1, {plane(32, 4096), plane(17, 4000)});
+  const auto view_of = [&](Lease& lease, UnitId unit, uint8_t extent) {
+    const Extent& bytes = weights.units[unit].extents[extent];
+    WeightRef ref{.unit = unit, .first_extent = extent};
+    ref.rows = unit == plain ? 32 : static_cast<int64_t>(bytes.bytes / bytes.row_bytes);
+    ref.cols = static_cast<int64_t>(bytes.bytes) / ref.rows / 4;
+    lease.wait(0);
+    return lease.view(0, ref);
+  };
+  const StoreNeeds needs = store_needs(weights.units, 2);
+  for (const bool all : {true, false}) {
+    MemoryBudget budget(UINT64_MAX);
+    StoreOptions options = with_bytes(all ? needs.all : needs.minimum, IoChoice::kBuffered);
+    options.weave_for = &kernel_table();
+    WeightStore store(weights.paths, weights.units, options, budget);
+    store.load();
+    for (int64_t row = 0; row < 40; row += 3) {  // among them rows that are left over
+      const UnitRange range = {table, row, row + 2 > 40 ? 40 : row + 2};
+      Lease lease = store.acquire({&range, 1});
+      const WeightView view = view_of(lease, table, 0);
+      EXPECT_EQ(view.rows, range.row_end - range.row_begin);
+      expect_rows(view, weights.units[table].extents[0], row);
+    }
+    for (UnitId unit = dense; unit < weights.units.size(); ++unit) {
+      const UnitRange range = {unit};
+      Lease lease = store.acquire({&range, 1});
+      for (uint8_t i = 0; i < weights.units[unit].extents.size(); ++i) {
+        const WeightView view = view_of(lease, unit, i);
+        const bool is_woven = unit != plain && (store.is_pinned(unit) || all);
+        EXPECT_EQ(view.woven_rows, is_woven ? view.rows / 16 * 16 : 0) << "unit " << unit;
+        Extent bytes = weights.units[unit].extents[i];
+        bytes.row_bytes = bytes.bytes / static_cast<uint64_t>(view.rows);
+        expect_rows(view, bytes, 0);
+      }
+    }
+    EXPECT_EQ(store.has_slots(), !all);
+    EXPECT_FALSE(store.is_pinned(first_expert) && !all);
   }
 }
 
