@@ -268,6 +268,19 @@ void decode_row(const WeightView& w, int64_t row, float* out) noexcept {
   SLUICE_CHECK(false, "no encoding %d", static_cast<int>(w.encoding));
 }
 
+void weave_rows(std::byte* rows, int64_t n_rows, uint64_t row_bytes) {
+  const uint64_t n_group_bytes = static_cast<uint64_t>(kWovenRows) * row_bytes;
+  for (int64_t n = weavable_rows(n_rows, row_bytes); n > 0; n -= kWovenRows, rows += n_group_bytes) {
+    const std::vector<std::byte> group(rows, rows + n_group_bytes);
+    std::byte* to = rows;
+    for (uint64_t at = 0; at < row_bytes; at += kWovenWord) {
+      for (int64_t r = 0; r < kWovenRows; ++r, to += kWovenWord) {
+        std::memcpy(to, &group[static_cast<uint64_t>(r) * row_bytes + at], kWovenWord);
+      }
+    }
+  }
+}
+
 void decode_matrix(const WeightView& w, float* out) noexcept {
   for (int64_t row = 0; row < w.rows; ++row) decode_row(w, row, out + row * w.cols);
 }

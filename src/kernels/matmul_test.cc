@@ -306,6 +306,11 @@ TEST_P(Matmul, WovenWeightsGiveTheSameBits) {
       const TestWeight plain = random_weight(c.encoding, c.params, rows, cols, random_);
       const TestWeight w = woven(compute_, plain);
       ASSERT_EQ(w.view.woven_rows, rows / 16 * 16) << describe(c);
+      for (size_t p = 0; p < plane_count(c.encoding); ++p) {
+        std::vector<std::byte> expected(plain.plane[p].begin(), plain.plane[p].end());
+        weave_rows(expected.data(), rows, plain.view.stride[p]);
+        ASSERT_TRUE(std::equal(expected.begin(), expected.end(), w.plane[p].begin())) << describe(c);
+      }
       const int64_t n = is_slow ? 20 : 70;
       const std::vector<float> x = random_floats(n * cols, random_);
       for (int64_t batch : {int64_t{1}, int64_t{2}, int64_t{7}, n}) {

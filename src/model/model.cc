@@ -193,7 +193,12 @@ void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
   m.budget = &budget;
   StoreOptions options = m.options.store;
   options.weight_bytes = weight_bytes;
-  if (!m.options.compute.f32_activations) options.weave_for = m.options.compute.table;
+  if (!m.options.compute.f32_activations) {
+    options.weave = [&table = *m.options.compute.table, scratch = std::vector<std::byte>()](
+                        std::byte* rows, int64_t n_rows, uint64_t row_bytes) mutable {
+      weave(table, rows, n_rows, row_bytes, scratch);
+    };
+  }
   auto store = std::make_unique<WeightStore>(m.bound.files, m.bound.units, options, budget);
   auto decoder =
       std::make_unique<Decoder>(m.bound, m.options.compute, *store, budget, m.options.max_batch_tokens,

@@ -14,7 +14,6 @@
 
 #include "base/align.h"
 #include "encoding/reference.h"
-#include "kernels/kernels.h"
 #include "sluice/error.h"
 #include "store/cache_simulator.h"
 #include "store/plan.h"
@@ -928,7 +927,7 @@ TEST(WeightStore, WhatStaysInMemoryIsWovenAndWhatComesAndGoesIsNot) {
   for (const bool all : {true, false}) {
     MemoryBudget budget(UINT64_MAX);
     StoreOptions options = with_bytes(all ? needs.all : needs.minimum, IoChoice::kBuffered);
-    options.weave_for = &kernel_table();
+    options.weave = weave_rows;
     WeightStore store(weights.paths, weights.units, options, budget);
     store.load();
     for (int64_t row = 0; row < 40; row += 3) {  // among them rows that are left over

@@ -151,8 +151,8 @@ struct WeightStore::Impl {
   StreamRing stream;
   RowRing rows;
   Pacer pacer;
-  const KernelTable* const weave_for;
-  std::vector<std::byte> weave_scratch;  // of load()
+  const bool has_woven;  // what is pinned, where it can be
+  std::function<void(std::byte*, int64_t, uint64_t)> weave;
 
   std::vector<float> rates;  // of former runs, or empty
   uint64_t load_bytes_read = 0, load_reads = 0;
@@ -198,7 +198,8 @@ struct WeightStore::Impl {
                reads),
         rows(row_arena.data(), row_arena.size(), pool, reads),
         pacer(options.max_slowdown, reads),
-        weave_for(options.weave_for),
+        has_woven(options.weave != nullptr),
+        weave(options.weave),
         states(units.size()),
         governor_options(options.governor_options),
         make_pressure(options.pressure_factory) {
@@ -577,9 +578,8 @@ struct WeightStore::Impl {
     const std::vector<Extent>& extents = units[transfer.unit].extents;
     for (size_t i = 0; i < extents.size(); ++i) {
       if (extents[i].row_bytes == 0) continue;
-      weave(*weave_for, transfer.base + transfer.layout->extent_at[i],
-            static_cast<int64_t>(extents[i].bytes / extents[i].row_bytes), extents[i].row_bytes,
-            weave_scratch);
+      weave(transfer.base + transfer.layout->extent_at[i],
+            static_cast<int64_t>(extents[i].bytes / extents[i].row_bytes), extents[i].row_bytes);
     }
   }
 
@@ -663,7 +663,7 @@ struct WeightStore::Impl {
           if (transfer->state == Transfer::State::kFailed) throw_failure(*transfer);
           done += transfer->layout->room;
           const bool stays = transfer->place == Transfer::Place::kPinned || has_whole_cache_in_slots();
-          if (weave_for != nullptr && stays) {
+          if (has_woven && stays) {
             weave_planes(*transfer);
             transfer->is_woven = true;
           }
@@ -679,7 +679,7 @@ struct WeightStore::Impl {
       throw;
     }
     is_loaded = true;
-    weave_scratch = {};
+    weave = nullptr;
     if (!rates.empty() && !has_whole_cache_in_slots()) count_warm();
     rates = {};
     if (has_whole_cache_in_slots()) {
@@ -745,7 +745,7 @@ WeightView Lease::view(size_t index, const WeightRef& ref) const {
   // Rows that were read for themselves lie at the start of their room; a pinned unit has all of them.
   const bool has_all_rows = item.transfer == nullptr;
   const bool is_woven = unit.extents[ref.first_extent].row_bytes > 0 &&
-                        (has_all_rows ? state_->store->weave_for != nullptr : item.transfer->is_woven);
+                        (has_all_rows ? state_->store->has_woven : item.transfer->is_woven);
   const std::byte* base = has_all_rows ? item.base : item.transfer->base;
   const Layout& layout = has_all_rows ? state_->store->layouts[item.unit] : *item.transfer->layout;
   WeightView view;

@@ -17,7 +17,6 @@
 #include <vector>
 
 #include "encoding/encoding.h"
-#include "kernels/kernels.h"
 #include "platform/async_reader.h"
 #include "platform/memory_budget.h"
 #include "platform/timeline.h"
@@ -142,9 +141,9 @@ class Lease {
 enum class IoChoice : uint8_t { kAuto, kBuffered, kDirect };
 
 struct StoreOptions {
-  // What load() brings into memory to stay is woven for products of this table (encoding/encoding.h), and
+  // Weaves rows of a plane in place (encoding/encoding.h). Asked of what load() brings into memory to stay;
   // what comes and goes is left as it was read. Null: nothing is woven.
-  const KernelTable* weave_for = nullptr;
+  std::function<void(std::byte* rows, int64_t n_rows, uint64_t row_bytes)> weave;
   uint64_t weight_bytes = UINT64_MAX;  // bound on everything the store allocates
   IoChoice io = IoChoice::kAuto;       // kAuto: direct when what must be read again exceeds spare memory
   size_t queue_depth = 16;             // reads of 512 KiB in flight, or up to 8 times as many smaller ones
