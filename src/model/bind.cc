@@ -64,7 +64,7 @@ class Binder {
 
     if (!spec.tied_head) {
       const MatrixSource source = matrix(embedding_name, spec.vocab, spec.hidden);
-      model_.embedding = whole(source, UnitKind::kByRow);
+      model_.embedding = in_pieces(source, UnitKind::kByRow, source.rows, /*may_be_woven=*/false);
     }
     if (const TensorInfo* factors = checkpoint_.find("rope_freqs.weight")) {
       spec.rope.scaling = RopeScaling::kFactors;
@@ -241,8 +241,6 @@ class Binder {
     }
     return weight;
   }
-
-  Weight whole(const MatrixSource& source, UnitKind kind) { return in_pieces(source, kind, source.rows); }
 
   // A dense weight, streamed, with its bias if the checkpoint has one.
   // `in_floats`: of a product that is made in floats whatever the encoding (see weave() in kernels.h).
