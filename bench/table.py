@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = ROOT / "build/bench/bin"
 MARKERS = ("<!-- kernels: written by bench/table.py -->", "<!-- end of kernels -->")
 MATMUL = re.compile(r"matmul/(?P<isa>[^/]+)/(?P<encoding>[^/+]+)(?P<f32>\+f32)?/rows:(?P<rows>\d+)x(?P<cols>\d+)"
-                    r"/batch:(?P<batch>\d+)/threads:(?P<threads>\d+)")
+                    r"(?P<woven>/woven)?/batch:(?P<batch>\d+)/threads:(?P<threads>\d+)")
 ATTENTION = re.compile(r"attention/(?P<isa>[^/]+)/(?P<kv>[^/]+)/dim:(?P<dim>\d+)/group:(?P<group>\d+)"
                        r"/context:(?P<context>\d+)/batch:(?P<batch>\d+)/threads:(?P<threads>\d+)")
 
@@ -68,7 +68,10 @@ def matmul_table(results, peaks):
         found = MATMUL.match(result["name"])
         if found and int(found["rows"]) == 2048:
             name = found["encoding"] + (" f32" if found["f32"] else "")
-            cells.setdefault(name, {})[int(found["batch"]), int(found["threads"])] = result
+            cell = cells.setdefault(name, {})
+            key = int(found["batch"]), int(found["threads"])
+            if found["woven"] or key not in cell:  # woven, as what stays in memory is, where that was measured
+                cell[key] = result
     rows = []
     for name, cell in cells.items():
         decode, prefill = cell.get((1, 2)), cell.get((512, 2))

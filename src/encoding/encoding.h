@@ -117,8 +117,7 @@ struct WeightView {
   int64_t cols = 0;  // inputs
   std::array<const std::byte*, kMaxPlanes> plane = {};
   std::array<uint64_t, kMaxPlanes> stride = {};  // bytes from row to row
-  int64_t woven_rows = 0;  // rows of the planes, from their start, that are woven; those have no other stride
-                           // than their bytes
+  int64_t woven_rows = 0;  // rows of the planes, from their start, that are woven; no gaps are between them
   int64_t first_row = 0;   // row of the planes that is row 0 of the weight; not 0 only where they are woven
 };
 

@@ -1,4 +1,5 @@
 #include "store/governor.h"
+#include "encoding/reference.h"
 
 #include <gtest/gtest.h>
 
@@ -186,6 +187,8 @@ class FakePressure final : public PressureSource {
 class Experts : public testing::TestWithParam<IoChoice> {
  protected:
   static constexpr uint64_t kBytes = 300'000;
+  static constexpr int64_t kRows = 100;
+  static constexpr uint64_t kRowBytes = kBytes / kRows;
   static constexpr UnitId kExperts = 400;
 
   void SetUp() override {
@@ -193,7 +196,8 @@ class Experts : public testing::TestWithParam<IoChoice> {
     std::iota(ramp.begin(), ramp.end(), '\0');
     std::ofstream file(path_, std::ios::binary);
     for (UnitId e = 0; e < kExperts; ++e) file << ramp.substr((e + e * kBytes) % 256, kBytes);
-    for (UnitId e = 0; e < kExperts; ++e) units_.push_back({UnitKind::kCached, {{0, e * kBytes, kBytes}}, 1});
+    for (UnitId e = 0; e < kExperts; ++e)
+      units_.push_back({UnitKind::kCached, {{0, e * kBytes, kBytes, kRowBytes}}, 1});
   }
 
   StoreOptions options() const {
@@ -208,13 +212,19 @@ class Experts : public testing::TestWithParam<IoChoice> {
     return options;
   }
 
-  bool is_right(const Lease& lease, size_t index, UnitId unit) const {
-    WeightRef ref;
-    ref.unit = unit;
-    ref.rows = 1;
-    const std::byte* data = lease.view(index, ref).plane[0];
-    for (uint64_t i = 0; i < kBytes; i += 997) {
-      if (data[i] != static_cast<std::byte>(unit + unit * kBytes + i)) return false;
+  // Some rows of it, as floats. Also counts what is woven.
+  bool is_right(const Lease& lease, size_t index, UnitId unit) {
+    const WeightRef ref{.unit = unit, .rows = kRows, .cols = kRowBytes / sizeof(float)};
+    const WeightView view = lease.view(index, ref);
+    ++(view.woven_rows > 0 ? n_woven_ : n_plain_);
+    float row[kRowBytes / sizeof(float)];
+    for (int64_t r = 0; r < kRows; r += 9) {
+      decode_row(view, r, row);
+      const auto* const bytes = reinterpret_cast<const std::byte*>(row);
+      const uint64_t first = unit + unit * kBytes + static_cast<uint64_t>(r) * kRowBytes;
+      for (uint64_t i = 0; i < kRowBytes; i += 97) {
+        if (bytes[i] != static_cast<std::byte>(first + i)) return false;
+      }
     }
     return true;
   }
@@ -232,6 +242,7 @@ class Experts : public testing::TestWithParam<IoChoice> {
   test::Scratch scratch_;
   std::string path_ = scratch_ / "weights";
   std::vector<UnitSpec> units_;
+  int n_woven_ = 0, n_plain_ = 0;  // views
   std::shared_ptr<FakePressure::Shared> shared_ = std::make_shared<FakePressure::Shared>();
 };
 
@@ -283,11 +294,12 @@ TEST_P(Experts, TheStoreGivesBackAndTakesAgain) {
   EXPECT_LE(store.stats().misses - misses, 190u);
 }
 
-// Also where everything fits: units that were loaded go, and are read again.
+// Also where everything fits: units that were loaded, and woven, go, and are read again and left as they are.
 TEST_P(Experts, AWholeCacheGivesBackToo) {
   MemoryBudget budget(UINT64_MAX);
   StoreOptions everything = options();
   everything.weight_bytes = UINT64_MAX;
+  everything.weave = weave_rows;
   WeightStore store({path_}, units_, everything, budget);
   if (GetParam() == IoChoice::kBuffered) {
     EXPECT_EQ(planned_stats(units_, everything).cache_bytes, store.stats().cache_bytes);
@@ -304,12 +316,14 @@ TEST_P(Experts, AWholeCacheGivesBackToo) {
   EXPECT_EQ(stats.misses, 0u);
   EXPECT_EQ(stats.bytes_read, 0u);
   EXPECT_EQ(stats.hits, 1200u);
+  EXPECT_EQ(n_woven_, 1200);
   shared_->set(0);
   shared_->wait_until_seen();
   shared_->wait_until_seen();
   EXPECT_LT(store.stats().cache_bytes, stats.cache_bytes / 20);
   for (int i = 0; i < 100; ++i) pass(store, random);
   EXPECT_GT(store.stats().misses, 300u);
+  EXPECT_GT(n_plain_, 300);
 }
 
 // Leased slots stay, and go once they are released.
