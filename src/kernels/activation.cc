@@ -1,5 +1,6 @@
 #include "kernels/activation.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -15,6 +16,9 @@ size_t block_count(int64_t rows, int64_t cols) {
 
 // Below this many values waking other threads costs more than it saves.
 constexpr int64_t kParallelValues = 1 << 15;
+
+constexpr int64_t kSpan = 1024;  // columns of kPackedRows rows that are quantised before they are packed
+static_assert(kSpan % kPackedCols == 0);
 
 }  // namespace
 
@@ -37,7 +41,7 @@ void Activations::set(const float* x, int64_t rows, int64_t cols, int64_t stride
   impl_->rows = rows;
   impl_->cols = cols;
   impl_->stride = stride;
-  impl_->is_int8_ready = false;
+  impl_->form = InputForm::kNone;
 }
 
 void Activations::reserve(int64_t max_rows, int64_t max_cols) {
@@ -48,7 +52,7 @@ void Activations::reserve(int64_t max_rows, int64_t max_cols) {
   impl_->capacity = 0;
   impl_->blocks = static_cast<ActivationBlock*>(::operator new[](n * sizeof(ActivationBlock), kAlign));
   impl_->capacity = n;
-  impl_->is_int8_ready = false;
+  impl_->form = InputForm::kNone;
 }
 
 size_t Activations::buffer_bytes(int64_t max_rows, int64_t max_cols) {
@@ -56,19 +60,37 @@ size_t Activations::buffer_bytes(int64_t max_rows, int64_t max_cols) {
 }
 
 void Activations::prepare(const Compute& compute, Encoding encoding) {
-  if (!impl_->is_int8_ready) quantize(compute, encoding, impl_->rows, [](int64_t i) { return i; });
+  Impl& a = *impl_;
+  if (a.form != InputForm::kNone || !has_int8(compute, encoding)) return;
+  reserve(a.rows, a.cols);
+  const auto packed = static_cast<size_t>(a.packed_groups() * a.packed_chunks());
+  if (a.rows >= kPackedRows && packed * sizeof(PackedInputs) <= a.capacity * sizeof(ActivationBlock)) {
+    quantize_packed(compute);
+  } else {
+    quantize_rows(compute, a.rows, [](int64_t i) { return i; });
+  }
 }
 
-void Activations::prepare(const Compute& compute, Encoding encoding, std::span<const int32_t> rows) {
-  quantize(compute, encoding, static_cast<int64_t>(rows.size()),
-           [rows](int64_t i) { return rows[static_cast<size_t>(i)]; });
+void Activations::prepare_rows(const Compute& compute, Encoding encoding) {
+  if (impl_->form == InputForm::kRows || !has_int8(compute, encoding)) return;
+  quantize_rows(compute, impl_->rows, [](int64_t i) { return i; });
+}
+
+void Activations::prepare_rows(const Compute& compute, Encoding encoding, std::span<const int32_t> rows) {
+  if (!has_int8(compute, encoding)) return;
+  quantize_rows(compute, static_cast<int64_t>(rows.size()),
+                [rows](int64_t i) { return rows[static_cast<size_t>(i)]; });
+}
+
+bool Activations::has_int8(const Compute& compute, Encoding encoding) const {
+  if (encoding_info(encoding).activation != Activation::kInt8 || compute.f32_activations) return false;
+  SLUICE_CHECK(impl_->cols % kActivationBlock == 0);
+  return true;
 }
 
 template <typename RowAt>
-void Activations::quantize(const Compute& compute, Encoding encoding, int64_t n_rows, RowAt row_at) {
+void Activations::quantize_rows(const Compute& compute, int64_t n_rows, RowAt row_at) {
   Impl& a = *impl_;
-  if (encoding_info(encoding).activation != Activation::kInt8 || compute.f32_activations) return;
-  SLUICE_CHECK(a.cols % kActivationBlock == 0);
   reserve(a.rows, a.cols);
   const int64_t row_blocks = a.cols / kActivationBlock;
   const auto quantize_row = [&](int64_t i, int) {
@@ -80,7 +102,28 @@ void Activations::quantize(const Compute& compute, Encoding encoding, int64_t n_
   } else {
     for (int64_t i = 0; i < n_rows; ++i) quantize_row(i, 0);
   }
-  a.is_int8_ready = true;
+  a.form = InputForm::kRows;
+}
+
+void Activations::quantize_packed(const Compute& compute) {
+  Impl& a = *impl_;
+  compute.pool->run(a.packed_groups(), [&](int64_t group, int) {
+    ActivationBlock blocks[kPackedRows][kSpan / kActivationBlock];
+    const int64_t first = group * kPackedRows, n_rows = std::min(kPackedRows, a.rows - first);
+    PackedInputs* out = a.packed() + group * a.packed_chunks();
+    for (int64_t col = 0; col < a.cols; col += kSpan) {
+      const int64_t n_cols = std::min(kSpan, a.cols - col);
+      for (int64_t r = 0; r < n_rows; ++r) {
+        compute.table->quantize_row(a.x + (first + r) * a.stride + col, n_cols, blocks[r]);
+      }
+      for (int64_t c = 0; c < n_cols; c += kPackedCols, ++out) {
+        const ActivationBlock* rows[kPackedRows];
+        for (int64_t r = 0; r < n_rows; ++r) rows[r] = &blocks[r][c / kActivationBlock];
+        compute.table->pack(rows, n_rows, std::min(kPackedCols, n_cols - c) / kActivationBlock, out);
+      }
+    }
+  });
+  a.form = InputForm::kPacked;
 }
 
 int64_t Activations::rows() const noexcept { return impl_->rows; }

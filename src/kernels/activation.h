@@ -30,14 +30,35 @@ struct alignas(64) ActivationBlock {
 };
 static_assert(sizeof(ActivationBlock) == 64);
 
+// The blocks of some rows and columns as the products with many inputs read them: rows of ActivationBlocks
+// are often 4096 bytes apart, where they compete for one place in the first-level cache.
+inline constexpr int64_t kPackedRows = 32;
+inline constexpr int64_t kPackedCols = 256;
+struct alignas(64) PackedInputs {
+  static constexpr int64_t kBlocks = kPackedCols / kActivationBlock;
+  int8_t q[kBlocks][kPackedRows][kActivationBlock];  // with i8mm pairs of rows [kActivationBlock / 8][2][8]
+  float scale[kBlocks][kPackedRows];
+  float sum[kBlocks][kPackedRows];
+  float sum16[kBlocks][2][kPackedRows];
+  int32_t neg_q[kBlocks][kPackedRows];
+  int32_t neg_q16[kBlocks][2][kPackedRows];
+};
+
+enum class InputForm { kNone, kRows, kPacked };  // of the int8 copy
+
 struct Activations::Impl {
   const float* x = nullptr;
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t stride = 0;
-  ActivationBlock* blocks = nullptr;  // [rows, cols / 32], owned
-  size_t capacity = 0;                // blocks
-  bool is_int8_ready = false;
+  // Owned: [rows, cols / 32], or PackedInputs [rows / kPackedRows, cols / kPackedCols], both rounded up.
+  ActivationBlock* blocks = nullptr;
+  size_t capacity = 0;  // blocks
+  InputForm form = InputForm::kNone;
+
+  int64_t packed_groups() const { return (rows + kPackedRows - 1) / kPackedRows; }
+  int64_t packed_chunks() const { return (cols + kPackedCols - 1) / kPackedCols; }
+  PackedInputs* packed() const { return reinterpret_cast<PackedInputs*>(blocks); }
 };
 
 struct ActivationAccess {

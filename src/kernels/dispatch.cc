@@ -10,12 +10,12 @@ namespace {
 
 KernelTable changed(KernelTable table, const TableChanges& changes) {
   table.isa = changes.isa;
-  if (changes.block_rows != 0) table.block_rows = changes.block_rows;
   for (size_t e = 0; e < kNumEncodings; ++e) {
     for (size_t a = 0; a < std::size(changes.matmul[e]); ++a) {
       if (changes.matmul[e][a] != nullptr) table.matmul[e][a] = changes.matmul[e][a];
     }
   }
+  if (changes.pack != nullptr) table.pack = changes.pack;
   if (changes.int8_rounds != nullptr) table.int8_rounds = changes.int8_rounds;
   return table;
 }

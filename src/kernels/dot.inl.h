@@ -24,65 +24,53 @@ struct RowInputs {
   float sum(int t, int64_t b, int run) const { return kRuns == 1 ? row[t][b].sum : row[t][b].sum16[run]; }
 };
 
-// Some rows of some columns, repacked: rows of ActivationBlocks are often 4096 bytes apart, where they
-// compete for one place in the first-level cache, and half of each is not values.
-inline constexpr int64_t kPackedRows = 32;
-inline constexpr int64_t kPackedCols = 256;
+// PackedInputs. With i8mm eight columns of rows 2p and 2p + 1 lie side by side, then the next eight: see
+// tuned/gemm_pairs.inl.h.
 #if SLUICE_NEON_I8MM
-// Of each run eight columns of rows 2p and 2p + 1, then the next eight: see tuned/gemm_pairs.inl.h.
 inline constexpr bool kPacksPairs = true;
 #else
 inline constexpr bool kPacksPairs = false;
 #endif
-template <class Format>
-struct alignas(64) PackedInputs {
-  static constexpr int kRuns = 32 / Format::kRun;
-  static constexpr int64_t kBlocks = kPackedCols / 32;
-  static constexpr bool kHasZero =  // products of pairs take it from the weights
-      Format::kZeroShift >= 0 && !(Format::kIsWide && kWideIsSigned) && !kPacksPairs;
-  int8_t values[kBlocks * kRuns][kPackedRows][Format::kRun];
-  float scales[kBlocks][kPackedRows];
-  float sums[Format::kHasMin ? kBlocks * kRuns : 1][kPackedRows];
-  int32_t neg_qs[kHasZero ? kBlocks * kRuns : 1][kPackedRows];
-
-  // The values of rows 2p and 2p + 1.
-  int8_t* pair(int64_t run, int64_t p) { return values[run][0] + p * 2 * Format::kRun; }
-  const int8_t* pair(int64_t run, int64_t p) const { return values[run][0] + p * 2 * Format::kRun; }
-
-  // Rows from n on keep what they held.
-  void pack(const ActivationBlock* const* input, int64_t n, int64_t n_blocks) {
-    const RowInputs<Format> rows{input};
-    constexpr int64_t kAheadRows = 4;
-    for (int t = 0; t < n; ++t) {
-      for (int64_t b = 0; b < n_blocks; ++b) {
-        if (t + kAheadRows < n) prefetch(&input[t + kAheadRows][b]);
-        SLUICE_UNROLL for (int run = 0; run < kRuns; ++run) {
-          const int8_t* const q = rows.q(t, b, run);
-          if constexpr (kPacksPairs) {
-            int8_t* const to = pair(b * kRuns + run, t / 2) + t % 2 * 8;
-            SLUICE_UNROLL for (int i = 0; i < Format::kRun; i += 8) __builtin_memcpy(to + 2 * i, q + i, 8);
-          } else {
-            __builtin_memcpy(values[b * kRuns + run][t], q, Format::kRun);
-          }
-          if constexpr (Format::kHasMin) sums[b * kRuns + run][t] = rows.sum(t, b, run);
-          if constexpr (kHasZero) neg_qs[b * kRuns + run][t] = rows.neg_q(t, b, run);
-        }
-        scales[b][t] = rows.scale(t, b);
+// See table.h. Rows from n on keep what they held.
+inline void pack(const ActivationBlock* const* rows, int64_t n, int64_t n_blocks,
+                 PackedInputs* out) noexcept {
+  constexpr int64_t kAheadRows = 4;
+  for (int64_t t = 0; t < n; ++t) {
+    for (int64_t b = 0; b < n_blocks; ++b) {
+      if (t + kAheadRows < n) prefetch(&rows[t + kAheadRows][b]);
+      const ActivationBlock& block = rows[t][b];
+      if constexpr (kPacksPairs) {
+        int8_t* const to = out->q[b][t / 2 * 2] + t % 2 * 8;
+        SLUICE_UNROLL for (int i = 0; i < kActivationBlock; i += 8)
+            __builtin_memcpy(to + 2 * i, block.q + i, 8);
+      } else {
+        __builtin_memcpy(out->q[b][t], block.q, kActivationBlock);
+      }
+      out->scale[b][t] = block.scale;
+      out->sum[b][t] = block.sum;
+      out->neg_q[b][t] = block.neg_q;
+      SLUICE_UNROLL for (int half = 0; half < 2; ++half) {
+        out->sum16[b][half][t] = block.sum16[half];
+        out->neg_q16[b][half][t] = block.neg_q16[half];
       }
     }
   }
-};
-// Rows of it from `first` on.
+}
+// Packed rows from `first` on.
 template <class Format>
 struct PackedRows {
   static constexpr int kRuns = 32 / Format::kRun;
-  const PackedInputs<Format>& inputs;
+  const PackedInputs& inputs;
   int64_t first;
 
-  const int8_t* q(int t, int64_t b, int run) const { return inputs.values[b * kRuns + run][first + t]; }
-  float scale(int t, int64_t b) const { return inputs.scales[b][first + t]; }
-  int32_t neg_q(int t, int64_t b, int run) const { return inputs.neg_qs[b * kRuns + run][first + t]; }
-  float sum(int t, int64_t b, int run) const { return inputs.sums[b * kRuns + run][first + t]; }
+  const int8_t* q(int t, int64_t b, int run) const { return inputs.q[b][first + t] + run * Format::kRun; }
+  float scale(int t, int64_t b) const { return inputs.scale[b][first + t]; }
+  int32_t neg_q(int t, int64_t b, int run) const {
+    return kRuns == 1 ? inputs.neg_q[b][first + t] : inputs.neg_q16[b][run][first + t];
+  }
+  float sum(int t, int64_t b, int run) const {
+    return kRuns == 1 ? inputs.sum[b][first + t] : inputs.sum16[b][run][first + t];
+  }
 };
 
 // total += kGroups blocks of weights x block b of the inputs.

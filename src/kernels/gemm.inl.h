@@ -2,11 +2,6 @@
 // time, into the first-level cache, and multiplied with all inputs before the next columns are decoded.
 
 inline constexpr int64_t kInputBlock = 256;  // input rows whose sums are kept at a time
-#if SLUICE_AMX
-inline constexpr int64_t kBlockRows = 256;  // weight rows that many inputs are packed for
-#else
-inline constexpr int64_t kBlockRows = 128;
-#endif
 
 // A product has kGroups and kInputs, the groups of rows and the inputs that it multiplies at once;
 // kInputStep, of which it takes multiples where it can; kChunk, the columns decoded at a time for many
@@ -456,6 +451,31 @@ struct PackedPanel {
   alignas(64) typename Format::Block block[kPackedCols / 32][kPanelGroups];
 };
 
+// Inputs of the next columns, brought into the second-level cache while the present ones are multiplied: each
+// panel fetches a part, by `n_fetches` calls of fetch().
+class InputsAhead {
+ public:
+  // Null: nothing.
+  InputsAhead(const PackedInputs* inputs, int64_t part, int64_t n_parts, int64_t n_fetches) {
+    if (inputs == nullptr) return;
+    constexpr int64_t kBytes = sizeof inputs->q + sizeof inputs->scale;  // what all products read
+    const int64_t bytes = (kBytes / 64 + n_parts - 1) / n_parts * 64;
+    const auto* const begin = reinterpret_cast<const std::byte*>(inputs);
+    at_ = begin + part * bytes;
+    end_ = (part + 1) * bytes < kBytes ? at_ + bytes : begin + kBytes;
+    step_ = (bytes / 64 + n_fetches - 1) / n_fetches * 64;
+  }
+
+  void fetch() {
+    const std::byte* const until = end_ - at_ < step_ ? end_ : at_ + step_;
+    for (; at_ < until; at_ += 64) prefetch_far(at_);
+  }
+
+ private:
+  const std::byte *at_ = nullptr, *end_ = nullptr;
+  int64_t step_ = 0;
+};
+
 // How matmul_packed() multiplies, by dot_int8(). Instruction sets that multiply matrices have others: tuned/.
 template <class Format>
 struct PackedProduct {
@@ -465,11 +485,16 @@ struct PackedProduct {
   // What a panel needs besides decode_panel().
   static void prepare(Panel*, int64_t /*n_blocks*/) {}
 
-  // sum [n][kPanelGroups * kLanes] += panel x inputs. `next` is what the next call will take.
-  static void dot(const Panel& panel, int64_t n_blocks, const PackedInputs<Format>& x,
-                  const PackedInputs<Format>& /*next*/, int64_t n, float* sum) {
+  static constexpr int64_t kFetches =
+      (kPackedRows + kTileInputs - 1) / kTileInputs;  // with kPackedRows inputs
+
+  // sum [n][kPanelGroups * kLanes] += panel x inputs. `next` is what the next call will take, `ahead` what a
+  // later one will.
+  static void dot(const Panel& panel, int64_t n_blocks, const PackedInputs& x, const PackedInputs& /*next*/,
+                  int64_t n, InputsAhead ahead, float* sum) {
     int64_t n_tiles = (n + kTileInputs - 1) / kTileInputs;
     for (int64_t t = 0; t < n; --n_tiles) {
+      ahead.fetch();
       const int64_t n_tile = tile_size<1>(n - t, n_tiles);
       dot_some<kTileInputs>(n_tile, &panel.block[0][0], n_blocks, {x, t}, sum + t * kPanelGroups * kLanes);
       t += n_tile;
@@ -487,30 +512,41 @@ struct PackedProduct {
 };
 
 // Many int8 inputs: blocked over the second-level cache, where the packed inputs of some columns stay while
-// several panels of these columns are decoded into the first-level cache and multiplied.
+// several panels of these columns are decoded into the first-level cache and multiplied. Rows that were not
+// quantised so are packed here, for as many panels as there is room for sums.
 template <class Decode, class Product, class Layout>
 inline void multiply_packed(const MatmulArgs& a) {
-  using Format = typename Decode::Format;
-  constexpr int64_t kRows = kPanelGroups * kLanes, kPanels = kBlockRows / kRows;
+  constexpr int64_t kRows = kPanelGroups * kLanes;
   typename Product::Panel panel;
-  PackedInputs<Format> packed[kInputBlock / kPackedRows];
-  alignas(64) float sum[kPanels][kInputBlock * kRows];  // [panel][input, row]
+  PackedInputs buffer[kInputBlock / kPackedRows];
+  alignas(64) float sum[kBlockRows * kInputBlock];  // [panel][input][row]
   const ChunkBytes<kPlanesOf<Decode>> bytes(a, kPackedCols);
+  const int64_t n_chunks = (a.cols + kPackedCols - 1) / kPackedCols;
   for (int64_t first = 0; first < a.n_inputs; first += kInputBlock) {
     const int64_t n_inputs = a.n_inputs - first < kInputBlock ? a.n_inputs - first : kInputBlock;
-    for (int64_t block = a.row_begin; block < a.row_end; block += kBlockRows) {
-      const int64_t end_row = a.row_end - block < kBlockRows ? a.row_end : block + kBlockRows;
+    const int64_t panel_sums = n_inputs * kRows, block_rows = kBlockRows * kInputBlock / panel_sums * kRows;
+    for (int64_t block = a.row_begin; block < a.row_end; block += block_rows) {
+      const int64_t end_row = a.row_end - block < block_rows ? a.row_end : block + block_rows;
       for (int64_t col = 0; col < a.cols; col += kPackedCols) {
         const int64_t n_cols = a.cols - col < kPackedCols ? a.cols - col : kPackedCols;
-        for (int64_t t = 0; t < n_inputs; t += kPackedRows) {
-          const ActivationBlock* input[kPackedRows];
-          const int64_t n = n_inputs - t < kPackedRows ? n_inputs - t : kPackedRows;
-          for (int64_t i = 0; i < n; ++i) {
-            const int64_t row = a.input_rows == nullptr ? first + t + i : a.input_rows[first + t + i];
-            input[i] = reinterpret_cast<const ActivationBlock*>(a.input + row * a.input_stride) + col / 32;
+        const PackedInputs* packed = buffer;  // kPackedRows inputs, `apart` to the next
+        int64_t apart = 1;
+        if (a.packed != nullptr) {
+          packed = a.packed + first / kPackedRows * n_chunks + col / kPackedCols;
+          apart = n_chunks;
+        } else {
+          for (int64_t t = 0; t < n_inputs; t += kPackedRows) {
+            const ActivationBlock* input[kPackedRows];
+            const int64_t n = n_inputs - t < kPackedRows ? n_inputs - t : kPackedRows;
+            for (int64_t i = 0; i < n; ++i) {
+              const int64_t row = a.input_rows == nullptr ? first + t + i : a.input_rows[first + t + i];
+              input[i] = reinterpret_cast<const ActivationBlock*>(a.input + row * a.input_stride) + col / 32;
+            }
+            pack(input, n, n_cols / 32, &buffer[t / kPackedRows]);
           }
-          packed[t / kPackedRows].pack(input, n, n_cols / 32);
         }
+        const bool is_last_col = col + kPackedCols >= a.cols;
+        const int64_t n_panels = (end_row - block + kRows - 1) / kRows;
         for (int64_t row = block, p = 0; row < end_row; row += kRows, ++p) {
           typename Layout::Rows rows[kPanelGroups];
           for (int64_t g = 0; g < kPanelGroups; ++g) {
@@ -523,21 +559,24 @@ inline void multiply_packed(const MatmulArgs& a) {
               static_cast<uint64_t>(col / kPackedCols + (is_last ? 1 : 0)), decode_steps<Decode>(n_cols));
           decode_panel<Decode>(rows, col, n_cols, ahead, panel.block);
           Product::prepare(&panel, n_cols / 32);
+          float* const panel_sum = sum + p * panel_sums;
           if (col == 0) {
-            for (int64_t i = 0; i < n_inputs * kRows; ++i) sum[p][i] = 0;
+            for (int64_t i = 0; i < panel_sums; ++i) panel_sum[i] = 0;
           }
           for (int64_t t = 0; t < n_inputs; t += kPackedRows) {
             const int64_t n = n_inputs - t < kPackedRows ? n_inputs - t : kPackedRows;
-            const PackedInputs<Format>* const x = &packed[t / kPackedRows];
-            Product::dot(panel, n_cols / 32, *x, x[t + kPackedRows < n_inputs ? 1 : 0], n,
-                         sum[p] + t * kRows);
+            const PackedInputs* const x = packed + t / kPackedRows * apart;
+            const InputsAhead ahead_inputs(a.packed == nullptr || is_last_col ? nullptr : x + 1, p, n_panels,
+                                           Product::kFetches);
+            Product::dot(panel, n_cols / 32, *x, x[t + kPackedRows < n_inputs ? apart : 0], n, ahead_inputs,
+                         panel_sum + t * kRows);
           }
         }
       }
       for (int64_t t = 0; t < n_inputs; ++t) {
         float* const to = a.output + (first + t) * a.output_stride;
         for (int64_t row = block, p = 0; row < end_row; row += kRows, ++p) {
-          store_lanes<kRows>(to + row, sum[p] + t * kRows, end_row - row);
+          store_lanes<kRows>(to + row, sum + p * panel_sums + t * kRows, end_row - row);
         }
       }
     }

@@ -19,7 +19,6 @@
 
 #define SLUICE_ISA_NAME "avx512-amx"
 #define SLUICE_AVX512_VBMI 1
-#define SLUICE_AMX 1
 
 namespace sluice::avx512_amx {
 namespace {
@@ -36,7 +35,6 @@ namespace {
 
 constexpr TableChanges make_changes() {
   TableChanges changes = int8_changes([](auto decoder) { return matmul_tiled<decltype(decoder)>; });
-  changes.block_rows = kBlockRows;
   changes.int8_rounds = tile_rounds;
   return changes;
 }

@@ -44,6 +44,7 @@ int64_t pair_rounds(int64_t n, int32_t* sums) noexcept {
 
 constexpr TableChanges make_changes() {
   TableChanges changes = int8_changes([](auto decoder) { return matmul_pairs<decltype(decoder)>; });
+  changes.pack = pack;  // in pairs
   changes.int8_rounds = pair_rounds;
   return changes;
 }

@@ -57,18 +57,23 @@ class Activations {
   void reserve(int64_t max_rows, int64_t max_cols);
   static size_t buffer_bytes(int64_t max_rows, int64_t max_cols);  // what reserve() allocates
 
-  // Makes the format that `encoding` asks for, once. Rows are quantised one by one (never across rows).
+  // Makes the format that `encoding` asks for, once, for products of all rows. Rows are quantised one by one
+  // (never across rows); many lie in the order in which these products read them.
   void prepare(const Compute& compute, Encoding encoding);
+  // For products that choose rows, too.
+  void prepare_rows(const Compute& compute, Encoding encoding);
   // The same for these rows alone, every time: products then may use no others.
-  void prepare(const Compute& compute, Encoding encoding, std::span<const int32_t> rows);
+  void prepare_rows(const Compute& compute, Encoding encoding, std::span<const int32_t> rows);
 
   int64_t rows() const noexcept;
   int64_t cols() const noexcept;
 
  private:
   friend struct ActivationAccess;  // kernels/activation.h
+  bool has_int8(const Compute& compute, Encoding encoding) const;
   template <typename RowAt>
-  void quantize(const Compute& compute, Encoding encoding, int64_t n_rows, RowAt row_at);
+  void quantize_rows(const Compute& compute, int64_t n_rows, RowAt row_at);
+  void quantize_packed(const Compute& compute);
 
   struct Impl;
   Impl* impl_;
@@ -78,7 +83,7 @@ class Activations {
 struct MatmulTask {
   WeightView weight;                    // [rows, cols]
   const Activations* input = nullptr;   // [n, cols], prepared for weight.encoding
-  std::span<const int32_t> input_rows;  // which rows of the input, in this order; empty: all
+  std::span<const int32_t> input_rows;  // which rows, in this order (prepare_rows() then); empty: all
   float* output = nullptr;              // [n_inputs, rows], rows of it output_stride floats apart
   int64_t output_stride = 0;
   bool f32_activations = false;  // of this product, also where Compute's is false

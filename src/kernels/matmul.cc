@@ -12,11 +12,14 @@ namespace {
 
 // A task of few inputs reads streams of rows, of at most this many bytes together: 32 streams of 16 KB, long
 // enough for the memory's prefetcher.
+constexpr int64_t kFewInputs = 16;
 constexpr uint64_t kTaskBytes = 512 << 10;
 constexpr uint64_t kTasksPerThread = 6;
-// A task of many inputs does about this many products.
+// A task of more inputs does about this many products, or more where there are plenty: what it packs of its
+// inputs then serves more rows.
 constexpr uint64_t kTaskProducts = 8 << 20;
-constexpr int64_t kManyInputs = 64;  // from here on packing them once for many rows pays
+constexpr uint64_t kPackedTasksPerThread = 24;
+constexpr int64_t kManyInputs = 64;  // from here on whole blocks of rows
 
 struct Slice {
   MatmulFn run;
@@ -31,16 +34,27 @@ uint64_t weight_row_bytes(const WeightView& w) {
   return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0});
 }
 
+int64_t n_inputs(const MatmulTask& task) {
+  return task.input_rows.empty() ? task.input->rows() : static_cast<int64_t>(task.input_rows.size());
+}
+
 bool is_empty(const MatmulTask& task) {
   return task.input->rows() == 0 || task.weight.rows == 0 || task.weight.cols == 0;
 }
 
-Slice make_slice(const Compute& compute, const MatmulTask& task, uint64_t task_bytes) {
+struct TaskSize {
+  uint64_t bytes;     // with few inputs
+  uint64_t products;  // with more
+};
+
+Slice make_slice(const Compute& compute, const MatmulTask& task, const TaskSize& size) {
   const WeightView& w = task.weight;
   const auto& input = ActivationAccess::impl(*task.input);
   const bool is_int8 = encoding_info(w.encoding).activation == Activation::kInt8 &&
                        !compute.f32_activations && !task.f32_activations;
-  SLUICE_CHECK(input.cols == w.cols && (input.is_int8_ready || !is_int8));
+  const bool is_packed = is_int8 && input.form == InputForm::kPacked;
+  SLUICE_CHECK(input.cols == w.cols && (!is_int8 || input.form != InputForm::kNone) &&
+               (!is_packed || task.input_rows.empty()));
 
   Slice slice = {};
   slice.run = compute.table->matmul[static_cast<size_t>(w.encoding)][is_int8 ? 1 : 0];
@@ -59,16 +73,21 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, uint64_t task_b
                     : reinterpret_cast<const std::byte*>(input.x);
   a.input_stride = is_int8 ? w.cols / kActivationBlock * static_cast<int64_t>(sizeof(ActivationBlock))
                            : input.stride * static_cast<int64_t>(sizeof(float));
+  if (is_packed) a.packed = input.packed();
   a.input_rows = task.input_rows.empty() ? nullptr : task.input_rows.data();
-  a.n_inputs = task.input_rows.empty() ? input.rows : static_cast<int64_t>(task.input_rows.size());
+  a.n_inputs = n_inputs(task);
   a.output = task.output;
   a.output_stride = task.output_stride;
 
   const auto panel = static_cast<uint64_t>(std::max(compute.table->panel_rows, kWovenRows));
-  const uint64_t n_panels = std::min(task_bytes / std::max<uint64_t>(panel * weight_row_bytes(w), 1),
-                                     kTaskProducts / (panel * static_cast<uint64_t>(w.cols * a.n_inputs)));
+  const uint64_t n_panels = a.n_inputs <= kFewInputs
+                                ? size.bytes / std::max<uint64_t>(panel * weight_row_bytes(w), 1)
+                                : size.products / (panel * static_cast<uint64_t>(w.cols * a.n_inputs));
   slice.task_rows = static_cast<int64_t>(panel * std::max<uint64_t>(n_panels, 1));
-  if (a.n_inputs >= kManyInputs) slice.task_rows = std::max(slice.task_rows, compute.table->block_rows);
+  if (a.n_inputs >= kManyInputs) {
+    const auto block = static_cast<uint64_t>(std::min(kBlockRows, a.rows / (2 * compute.pool->size())));
+    slice.task_rows = std::max(slice.task_rows, static_cast<int64_t>(round_up(block, panel)));
+  }
   return slice;
 }
 
@@ -86,17 +105,20 @@ int64_t weave(const KernelTable& table, std::byte* rows, int64_t n_rows, uint64_
 void matmul(const Compute& compute, std::span<const MatmulTask> tasks) {
   std::vector<Slice> slices;
   slices.reserve(tasks.size());
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, products = 0;
   for (const MatmulTask& task : tasks) {
-    if (!is_empty(task)) bytes += weight_row_bytes(task.weight) * static_cast<uint64_t>(task.weight.rows);
+    if (is_empty(task)) continue;
+    bytes += weight_row_bytes(task.weight) * static_cast<uint64_t>(task.weight.rows);
+    products += static_cast<uint64_t>(task.weight.rows * task.weight.cols * n_inputs(task));
   }
   const auto n_threads = static_cast<uint64_t>(compute.pool->size());
-  const uint64_t task_bytes =
-      n_threads == 1 ? kTaskBytes : std::min(kTaskBytes, bytes / (kTasksPerThread * n_threads));
+  const TaskSize size = {
+      n_threads == 1 ? kTaskBytes : std::min(kTaskBytes, bytes / (kTasksPerThread * n_threads)),
+      std::max(kTaskProducts, products / (kPackedTasksPerThread * n_threads))};
   int64_t n_tasks = 0;
   for (const MatmulTask& task : tasks) {
     if (is_empty(task)) continue;
-    Slice slice = make_slice(compute, task, task_bytes);
+    Slice slice = make_slice(compute, task, size);
     slice.first_task = n_tasks;
     n_tasks += (slice.args.rows + slice.task_rows - 1) / slice.task_rows;
     slices.push_back(slice);

@@ -104,7 +104,10 @@ std::vector<float> multiply(const Compute& compute, const WeightView& w, const f
                             int64_t stride, std::span<const int32_t> input_rows = {}) {
   Activations input;
   input.set(x, n, w.cols, stride);
-  input.prepare(compute, w.encoding);
+  if (input_rows.empty())
+    input.prepare(compute, w.encoding);
+  else
+    input.prepare_rows(compute, w.encoding);
   const int64_t n_out = input_rows.empty() ? n : static_cast<int64_t>(input_rows.size());
   std::vector<float> out(static_cast<size_t>(n_out * w.rows), -1e30f);
   const MatmulTask task{w, &input, input_rows, out.data(), w.rows};
@@ -277,6 +280,35 @@ TEST_P(Matmul, NeitherBatchNorThreadsNorTheRowSplitChangeABit) {
                               static_cast<size_t>(lower.rows) * sizeof(float)),
                   0);
       }
+    }
+  }
+}
+
+// Columns that end within a block of 256, inputs that end within one of 32, and both within more than one.
+TEST_P(Matmul, PackedInputsGiveTheSameBitsAsRows) {
+  constexpr int64_t kRows = 40;
+  for (const Case& c : all_cases()) {
+    if (encoding_info(c.encoding).activation != Activation::kInt8 || c.params.scale_type != ScaleType::kBF16)
+      continue;
+    SCOPED_TRACE(describe(c));
+    for (const auto& [n, cols] : {std::pair<int64_t, int64_t>{32, 128}, {37, 768}, {259, 1280}}) {
+      if (!cols_fit(c.encoding, c.params, static_cast<uint64_t>(cols))) continue;
+      if (n > 64 && GetParam() == "generic") continue;
+      SCOPED_TRACE(n);
+      const TestWeight w = random_weight(c.encoding, c.params, kRows, cols, random_);
+      const std::vector<float> x = random_floats(n * cols, random_);
+      Activations input;
+      input.reserve(4 * n, cols);
+      std::vector<float> out[2];
+      for (const bool is_packed : {true, false}) {
+        input.set(x.data(), n, cols, cols);
+        is_packed ? input.prepare(compute_, c.encoding) : input.prepare_rows(compute_, c.encoding);
+        EXPECT_EQ(ActivationAccess::impl(input).form, is_packed ? InputForm::kPacked : InputForm::kRows);
+        out[is_packed].resize(static_cast<size_t>(n * kRows), -1e30f);
+        const MatmulTask task{w.view, &input, {}, out[is_packed].data(), kRows};
+        matmul(compute_, std::span(&task, 1));
+      }
+      ASSERT_EQ(std::memcmp(out[0].data(), out[1].data(), out[0].size() * sizeof(float)), 0);
     }
   }
 }

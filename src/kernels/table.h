@@ -23,10 +23,11 @@ struct MatmulArgs {
   int64_t cols;
   int64_t row_begin;
   int64_t row_end;
-  int64_t next_row;           // where this thread will probably go on, to be fetched ahead; >= rows: nowhere
-  const std::byte* input;     // f32 rows, or rows of ActivationBlock
-  int64_t input_stride;       // bytes
-  const int32_t* input_rows;  // [n_inputs], or null: 0, 1, 2...
+  int64_t next_row;            // where this thread will probably go on, to be fetched ahead; >= rows: nowhere
+  const std::byte* input;      // f32 rows, or rows of ActivationBlock
+  const PackedInputs* packed;  // or these: all rows, [n_inputs / kPackedRows, cols / kPackedCols]; null: none
+  int64_t input_stride;        // bytes
+  const int32_t* input_rows;   // [n_inputs], or null: 0, 1, 2...
   int64_t n_inputs;
   float* output;          // [n_inputs, rows]
   int64_t output_stride;  // floats
@@ -76,12 +77,18 @@ constexpr uint64_t weave_scratch_bytes(uint64_t row_bytes) {
   return weave_scratch_stride(row_bytes) * static_cast<uint64_t>(kWovenRows);
 }
 
+// n <= kPackedRows rows of n_blocks for products with many inputs.
+using PackFn = void (*)(const ActivationBlock* const* rows, int64_t n, int64_t n_blocks,
+                        PackedInputs* out) noexcept;
+
+// Weight rows that share many int8 inputs in the second-level cache.
+inline constexpr int64_t kBlockRows = 256;
+
 inline constexpr size_t kReadStep = 256;  // bytes of one stream that read_streams() reads at once
 
 struct KernelTable {
   const char* isa;
   int64_t panel_rows;                 // weight rows that matmul works on at once
-  int64_t block_rows;                 // the same for many inputs, where it pays; a multiple of panel_rows
   MatmulFn matmul[kNumEncodings][2];  // [encoding][Activation]; float encodings have kF32 alone
   WeaveFn weave;
   AttentionSegmentFn attention_segment[kNumKvTypes];
@@ -90,6 +97,7 @@ struct KernelTable {
   void (*attention_merge)(const AttentionArgs& a, const float* partial, float* state) noexcept;
   void (*attention_finish)(const AttentionArgs& a, float* state) noexcept;
   void (*quantize_row)(const float* x, int64_t cols, ActivationBlock* out) noexcept;
+  PackFn pack;
   void (*rms_norm_row)(const float* x, const float* weight, float eps, float* out, int64_t cols) noexcept;
   void (*swiglu)(float* gate, const float* up, int64_t n) noexcept;
   void (*add_scaled)(float* x, const float* y, float scale, int64_t n) noexcept;
@@ -110,8 +118,8 @@ struct KernelTable {
 // What an instruction set does better than the table of a lesser one; null (0): nothing.
 struct TableChanges {
   const char* isa;
-  int64_t block_rows;
   MatmulFn matmul[kNumEncodings][2];
+  PackFn pack;
   int64_t (*int8_rounds)(int64_t n, int32_t* sums) noexcept;
 };
 

@@ -5,7 +5,6 @@
 constexpr KernelTable make_table() {
   KernelTable t = {};
   t.isa = SLUICE_ISA_NAME;
-  t.block_rows = kBlockRows;
   t.panel_rows = (kFloatGroups > kPanelGroups ? kFloatGroups : kPanelGroups) * kLanes;
   const auto set = [&](Encoding encoding, MatmulFn with_f32, MatmulFn with_int8) {
     t.matmul[static_cast<size_t>(encoding)][static_cast<size_t>(Activation::kF32)] = with_f32;
@@ -26,6 +25,7 @@ constexpr KernelTable make_table() {
   t.attention_merge = attention_merge;
   t.attention_finish = attention_finish;
   t.quantize_row = quantize_row;
+  t.pack = pack;
   t.rms_norm_row = rms_norm_row;
   t.swiglu = swiglu_row;
   t.add_scaled = add_scaled_row;

@@ -39,8 +39,8 @@ std::span<const MatmulTask> Speculation::begin(WeightStore& store, const Compute
   for (const int32_t expert : guess.first(std::min(guess.size(), static_cast<size_t>(most_))))
     if (expert >= 0) experts.add_units(expert, ranges_);
   lease_ = store.hold(ranges_);
-  input.prepare(compute, experts.gate.encoding);
-  input.prepare(compute, experts.up.encoding);
+  input.prepare_rows(compute, experts.gate.encoding);
+  input.prepare_rows(compute, experts.up.encoding);
   expert_bytes_ = experts.n_parts * (weight_bytes(experts.gate) + weight_bytes(experts.up));
   float* out = results_.data();
   for (size_t i = 0; i + experts.n_parts <= ranges_.size(); ++i) {

@@ -44,16 +44,18 @@ struct RowPairs {
 template <class Format>
 struct PackedPairs {
   static constexpr int kRuns = 32 / Format::kRun;
-  const PackedInputs<Format>& inputs;
+  const PackedInputs& inputs;
   int64_t first;
 
   void operands(int p, int64_t b, int run, int part, I* out) const {
-    const int8_t* const at = inputs.pair(b * kRuns + run, first + p) + 32 * part;
+    const int8_t* const at = inputs.q[b][2 * (first + p)] + 2 * run * Format::kRun + 32 * part;
     out[0] = i_load(at);
     out[1] = i_load(at + 16);
   }
-  F scale(int p, int64_t b) const { return both(&inputs.scales[b][2 * (first + p)]); }
-  F sum(int p, int64_t b, int run) const { return both(&inputs.sums[b * kRuns + run][2 * (first + p)]); }
+  F scale(int p, int64_t b) const { return both(&inputs.scale[b][2 * (first + p)]); }
+  F sum(int p, int64_t b, int run) const {
+    return both(&(kRuns == 1 ? inputs.sum[b] : inputs.sum16[b][run])[2 * (first + p)]);
+  }
   static F both(const float* from) {
     uint64_t two;
     __builtin_memcpy(&two, from, 8);
@@ -165,10 +167,12 @@ struct PairProduct {
     }
   }
 
-  static void dot(const Panel& panel, int64_t n_blocks, const PackedInputs<Format>& x,
-                  const PackedInputs<Format>& /*next*/, int64_t n, float* sum) {
+  static constexpr int64_t kFetches = (kPackedRows + kInputs - 1) / kInputs;
+  static void dot(const Panel& panel, int64_t n_blocks, const PackedInputs& x, const PackedInputs& /*next*/,
+                  int64_t n, InputsAhead ahead, float* sum) {
     int64_t n_tiles = (n + kInputs - 1) / kInputs;
     for (int64_t t = 0; t < n; --n_tiles) {
+      ahead.fetch();
       const int64_t n_tile = tile_size<2>(n - t, n_tiles);
       dot_packed<kTilePairs>(panel, n_blocks, {x, t / 2}, n_tile, sum + t * kPanelGroups * kLanes);
       t += n_tile;

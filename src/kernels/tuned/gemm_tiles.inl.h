@@ -62,11 +62,11 @@ struct TiledProduct {
   // sum [row][kPanelGroups * kLanes] += the dots of `run`, for kRows input rows from `first` on, all of one
   // half.
   template <int kRows>
-  static SLUICE_INLINE void add_rows(const Block* panel, int64_t run, const PackedInputs<Format>& x,
+  static SLUICE_INLINE void add_rows(const Block* panel, int64_t run, const PackedInputs& x,
                                      const TileDots& dots, int64_t first, float* sum) {
     const Block* const block = panel + run / kRuns * kPanelGroups;
-    const float* const scales = &x.scales[run / kRuns][first];
-    const float* const sums = Format::kHasMin ? &x.sums[run][first] : nullptr;
+    const float* const scales = &x.scale[run / kRuns][first];
+    const float* const sums = &(kRuns == 1 ? x.sum[run] : x.sum16[run / kRuns][run % kRuns])[first];
     const auto* const dot = &dots.dot[first / kTileInputRows][0][first % kTileInputRows];
     float* const at = sum + first * kPanelGroups * kLanes;
     F scale[kPanelGroups], min[kPanelGroups];
@@ -86,11 +86,16 @@ struct TiledProduct {
   }
   // A quarter of the input rows, as far as there are n.
   template <int kQuarter>
-  static SLUICE_INLINE void add_quarter(const Block* panel, int64_t run, const PackedInputs<Format>& x,
+  static SLUICE_INLINE void add_quarter(const Block* panel, int64_t run, const PackedInputs& x,
                                         const TileDots& dots, int64_t n, float* sum) {
     constexpr int kRows = kTileInputRows / 2, kFirst = kQuarter * kRows;
     if (n >= kFirst + kRows) return add_rows<kRows>(panel, run, x, dots, kFirst, sum);
     for (int64_t t = kFirst; t < n; ++t) add_rows<1>(panel, run, x, dots, t, sum);
+  }
+
+  // kTileInputRows of them, kActivationBlock bytes apart.
+  static SLUICE_INLINE const void* inputs(const PackedInputs& x, int64_t run, int half) {
+    return x.q[run / kRuns][half * kTileInputRows] + run % kRuns * Format::kRun;
   }
 
   static SLUICE_INLINE const void* weights(const Block* panel, int64_t run, int group) {
@@ -100,12 +105,11 @@ struct TiledProduct {
   // The dots of run `next` by the tiles, between the sums of run `run` by the vectors, so that both are busy.
   // Without kAdd the first half alone.
   template <bool kAdd>
-  static SLUICE_INLINE void step(const Block* panel, const PackedInputs<Format>& x, int64_t next,
-                                 TileDots& next_dots, int64_t run, const TileDots& dots, int64_t n,
-                                 float* sum) {
+  static SLUICE_INLINE void step(const Block* panel, const PackedInputs& x, int64_t next, TileDots& next_dots,
+                                 int64_t run, const TileDots& dots, int64_t n, float* sum) {
     const bool two = n > kTileInputRows;
     _tile_loadd(6, weights(panel, next, 0), 64);
-    _tile_loadd(4, x.values[next][0], Format::kRun);
+    _tile_loadd(4, inputs(x, next, 0), kActivationBlock);
     _tile_zero(0);
     _tile_dpbssd(0, 4, 6);
     if constexpr (kAdd) add_quarter<0>(panel, run, x, dots, n, sum);
@@ -115,7 +119,7 @@ struct TiledProduct {
     _tile_stored(0, next_dots.dot[0][0], 64);
     if constexpr (kAdd) add_quarter<1>(panel, run, x, dots, n, sum);
     if (two) {
-      _tile_loadd(5, x.values[next][kTileInputRows], Format::kRun);
+      _tile_loadd(5, inputs(x, next, 1), kActivationBlock);
       _tile_zero(2);
       _tile_dpbssd(2, 5, 6);
     }
@@ -130,17 +134,21 @@ struct TiledProduct {
     if (two) _tile_stored(3, next_dots.dot[1][1], 64);
   }
 
+  static constexpr int64_t kFetches = kPackedCols / Format::kRun;
+
   // sum [n][kPanelGroups * kLanes] += panel x inputs.
   // Brings `next`, the inputs of the next call, into the first-level cache: tiles wait for their rows.
-  static void dot(const Panel& decoded, int64_t n_blocks, const PackedInputs<Format>& x,
-                  const PackedInputs<Format>& next, int64_t n, float* sum) {
+  static void dot(const Panel& decoded, int64_t n_blocks, const PackedInputs& x, const PackedInputs& next,
+                  int64_t n, InputsAhead later, float* sum) {
     const Block* const panel = &decoded.block[0][0];
     TileDots dots[2];
     const int64_t n_runs = n_blocks * kRuns;
     step<false>(panel, x, 0, dots[0], 0, dots[1], n, sum);
     for (int64_t run = 0; run + 1 < n_runs; ++run) {
-      const auto* const ahead = reinterpret_cast<const std::byte*>(next.values[run]);
-      SLUICE_UNROLL for (int64_t at = 0; at < kPackedRows * Format::kRun; at += 64) prefetch(ahead + at);
+      later.fetch();
+      constexpr int64_t kBytes = kPackedRows * Format::kRun;
+      const auto* const ahead = reinterpret_cast<const std::byte*>(next.q) + run * kBytes;
+      SLUICE_UNROLL for (int64_t at = 0; at < kBytes; at += 64) prefetch(ahead + at);
       step<true>(panel, x, run + 1, dots[(run + 1) % 2], run, dots[run % 2], n, sum);
     }
     const TileDots& last = dots[(n_runs - 1) % 2];

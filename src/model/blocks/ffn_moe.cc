@@ -133,8 +133,8 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
   };
   for (const ExpertWeights* experts : {&weights.experts, &weights.stand_ins}) {
     if (experts == &weights.stand_ins && routing.by_stand_in.empty()) break;
-    b.input.prepare(compute, experts->gate.encoding);
-    b.input.prepare(compute, experts->up.encoding);
+    b.input.prepare_rows(compute, experts->gate.encoding);
+    b.input.prepare_rows(compute, experts->up.encoding);
   }
   const size_t n_parts = weights.experts.n_parts;  // the stand-ins' as well
   context.ranges.clear();                          // range i * n_parts + p is part p of active expert i
@@ -208,9 +208,9 @@ void ffn_moe(ExecContext& context, const ModelSpec& spec, int64_t layer, const L
     }
 
     ProfileScope scope(*context.profile, Operator::kDown);
-    b.middle.prepare(compute, weights.experts.down.encoding, complete_rows);
+    b.middle.prepare_rows(compute, weights.experts.down.encoding, complete_rows);
     if (!routing.by_stand_in.empty())
-      b.middle.prepare(compute, weights.stand_ins.down.encoding, complete_rows);
+      b.middle.prepare_rows(compute, weights.stand_ins.down.encoding, complete_rows);
     tasks.clear();
     for (const size_t expert : complete) {
       const WeightRef& down = experts_of(expert).down;
