@@ -1,6 +1,7 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cfloat>
 #include <cmath>
 #include <limits>
@@ -23,6 +24,18 @@ uint64_t mix(uint64_t x) noexcept {
 float tame(float logit) noexcept {
   if (std::isnan(logit)) return kForbidden;
   return std::min(logit, FLT_MAX);
+}
+
+// Without NaN. Eight running maxima, for a single one waits for itself at every logit.
+float greatest(std::span<const float> logits) noexcept {
+  std::array<float, 8> best;
+  best.fill(kForbidden);
+  size_t i = 0;
+  for (; i + best.size() <= logits.size(); i += best.size()) {
+    for (size_t j = 0; j < best.size(); ++j) best[j] = logits[i + j] > best[j] ? logits[i + j] : best[j];
+  }
+  for (; i < logits.size(); ++i) best[0] = std::max(best[0], logits[i]);
+  return *std::max_element(best.begin(), best.end());
 }
 
 void check_range(float value, const char* name, float low, bool low_allowed, float high) {
@@ -185,13 +198,15 @@ void Sampler::keep_min_p() {
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t counter) {
   adjust(logits, history);
-  const auto best = std::max_element(logits_.begin(), logits_.end());  // the first of equals
-  if (best == logits_.end() || *best == kForbidden)
+  const float best = greatest(logits_);
+  if (best == kForbidden)
     throw_error(ErrorKind::kInvalid,
                 "no token can be sampled: every logit is -inf or not a number (check --logit-bias, then the "
                 "model's files)");
-  if (options_.temperature <= 0) return static_cast<int32_t>(best - logits_.begin());
-  best_logit_ = *best;
+  if (options_.temperature <= 0) {  // the first of equals
+    return static_cast<int32_t>(std::find(logits_.begin(), logits_.end(), best) - logits_.begin());
+  }
+  best_logit_ = best;
 
   collect();
   if (options_.typical_p < 1) keep_typical();

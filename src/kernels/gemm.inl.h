@@ -4,10 +4,9 @@
 inline constexpr int64_t kInputBlock = 256;  // input rows whose sums are kept at a time
 
 // A product has kGroups and kInputs, the groups of rows and the inputs that it multiplies at once;
-// kInputStep, of which it takes multiples where it can; kChunk, the columns decoded at a time for many
-// inputs; kShortChunk, the same for few inputs, where decoding and multiplying should overlap; kUnit, columns
-// that one step decodes; kTakesWoven, whether weights may be woven; kLead; and steps(), the pieces in which
-// the rows of the next panel are fetched. How rows lie (layout.inl.h) is for each call to say.
+// kInputStep, of which it takes multiples where it can; kChunk, the columns decoded at a time; kUnit, columns
+// that one step decodes; kTakesWoven, whether weights may be woven; kLead; and steps(), how often the rows of
+// the next panel are fetched while it decodes. How rows lie (layout.inl.h) is for each call to say.
 
 template <class Decode>
 inline constexpr int kPlanesOf = Decode::kHasScalePlanes ? 3 : 1;
@@ -64,8 +63,7 @@ struct Int8Product {
   static constexpr Lead kLead = Lead::kFar;
   static constexpr bool kTakesWoven = true;
   static constexpr int64_t kUnit = Decode::kUnit;
-  static constexpr int64_t kChunk = 512;
-  static constexpr int64_t kShortChunk = 512;
+  static constexpr int64_t kChunk = 256;
   struct alignas(64) Panel {
     typename Decode::Block block[kChunk / 32][kPanelGroups];
   };
@@ -96,7 +94,7 @@ struct Int8One {
   using Block = typename Decode::Block;
   static constexpr int kGroups = kLanes < 16 ? 16 / kLanes : 1, kInputs = 1, kPlanes = kPlanesOf<Decode>;
   static constexpr int kInputStep = 1;
-  static constexpr int64_t kUnit = Decode::kUnit, kChunk = 512, kShortChunk = 512;
+  static constexpr int64_t kUnit = Decode::kUnit, kChunk = 512;
   static constexpr bool kIsFused = true;
   static constexpr bool kTakesWoven = true;
   static constexpr Lead kLead = Decode::kReadsInOrder ? Lead::kNone : kPlanes == 1 ? Lead::kNear : Lead::kFar;
@@ -158,7 +156,6 @@ struct F32Product {
   static constexpr bool kTakesWoven = Source::kTakesWoven;
   static constexpr int64_t kUnit = Source::kUnit;
   static constexpr int64_t kChunk = kUnit > 128 ? kUnit : 128;
-  static constexpr int64_t kShortChunk = kChunk;
   struct alignas(64) Panel {
     float value[kChunk][kGroups * kLanes];
   };
@@ -301,7 +298,7 @@ template <class Word>
 struct FloatOne {
   static constexpr int kGroups = 4, kInputs = 1, kPlanes = 1, kInputStep = 1;
   static constexpr Lead kLead = Lead::kNone;
-  static constexpr int64_t kUnit = 2, kChunk = 512, kShortChunk = 512;
+  static constexpr int64_t kUnit = 2, kChunk = 512;
   static constexpr bool kIsFused = true;
   struct Panel {};
   static int64_t steps(int64_t cols) { return cols; }
@@ -366,9 +363,9 @@ struct Streams {
 // Row `step` of each stream, times all inputs, to output.
 template <class Product, class Layout>
 inline void multiply_streams(const MatmulArgs& a, const Streams& streams, int64_t step,
-                             const ChunkBytes<Product::kPlanes>& bytes, int64_t chunk,
-                             const std::byte* const* input, int64_t first_input, int64_t n_inputs,
-                             typename Product::Panel& panel, float* sum) {
+                             const ChunkBytes<Product::kPlanes>& bytes, const std::byte* const* input,
+                             int64_t first_input, int64_t n_inputs, typename Product::Panel& panel,
+                             float* sum) {
   constexpr int64_t kRows = Product::kGroups * kLanes;
   const int64_t first = streams.first + step * streams.per_step, apart = streams.apart;
   typename Layout::Rows rows[Product::kGroups];
@@ -378,21 +375,24 @@ inline void multiply_streams(const MatmulArgs& a, const Streams& streams, int64_
   }
   for (int64_t i = 0; i < n_inputs * kRows; ++i) sum[i] = 0;
   uint64_t index = 0;
-  for (int64_t col = 0; col < a.cols; col += chunk) {
-    const int64_t n_cols = a.cols - col < chunk ? a.cols - col : chunk;
-    const bool is_last = col + chunk >= a.cols;
+  for (int64_t col = 0; col < a.cols; col += Product::kChunk) {
+    const int64_t n_cols = a.cols - col < Product::kChunk ? a.cols - col : Product::kChunk;
+    const bool is_last = col + Product::kChunk >= a.cols;
     const int64_t next = !is_last                     ? first
                          : step + 1 < streams.n_steps ? first + streams.per_step
                                                       : a.next_row;
     index = is_last ? 0 : index + 1;
+    // Equal parts are fetched while the panel is decoded and before each tile of inputs.
+    int64_t n_tiles = Product::kIsFused ? 0 : (n_inputs + Product::kInputs - 1) / Product::kInputs;
+    const int64_t n_fetches = Product::steps(n_cols);
     typename Layout::template AheadFor<Product> ahead(a, next, apart, kRows, bytes, index,
-                                                      Product::steps(n_cols));
+                                                      n_fetches * (1 + n_tiles));
     if constexpr (Product::kIsFused) {
       Product::multiply(rows, col, n_cols, ahead, input[0], sum);
     } else {
       Product::decode(rows, col, n_cols, ahead, &panel);
-      int64_t n_tiles = (n_inputs + Product::kInputs - 1) / Product::kInputs;
       for (int64_t t = 0; t < n_inputs; --n_tiles) {
+        for (int64_t i = 0; i < n_fetches; ++i) ahead.fetch();
         const int64_t n = tile_size<Product::kInputStep>(n_inputs - t, n_tiles);
         dot_some<Product, Product::kInputs>(n, panel, col, n_cols, input + t, sum + t * kRows);
         t += n;
@@ -415,8 +415,7 @@ inline void multiply_rows(const MatmulArgs& a) {
   typename Product::Panel panel;
   alignas(64) float sum[kInputBlock * kRows];  // [input, row]
   const std::byte* input[kInputBlock];
-  const int64_t chunk = a.n_inputs <= Product::kInputs ? Product::kShortChunk : Product::kChunk;
-  const ChunkBytes<Product::kPlanes> bytes(a, chunk);
+  const ChunkBytes<Product::kPlanes> bytes(a, Product::kChunk);
   const int64_t n_steps = (a.row_end - a.row_begin) / kRows;
   const bool has_streams = Layout::kHasStreams;
   const Streams streams{a.row_begin, has_streams ? n_steps : 1, has_streams ? 1 : kRows, kRows, n_steps};
@@ -428,10 +427,10 @@ inline void multiply_rows(const MatmulArgs& a) {
       input[t] = a.input + row * a.input_stride;
     }
     for (int64_t step = 0; step < n_steps; ++step) {
-      multiply_streams<Product, Layout>(a, streams, step, bytes, chunk, input, first, n_inputs, panel, sum);
+      multiply_streams<Product, Layout>(a, streams, step, bytes, input, first, n_inputs, panel, sum);
     }
     if (rest < a.row_end) {  // lanes of one row each, some without any
-      multiply_streams<Product, Layout>(a, {rest, 1, 1, a.row_end - rest, 1}, 0, bytes, chunk, input, first,
+      multiply_streams<Product, Layout>(a, {rest, 1, 1, a.row_end - rest, 1}, 0, bytes, input, first,
                                         n_inputs, panel, sum);
     }
   }

@@ -196,7 +196,7 @@ struct FewPairs {
   static constexpr Lead kLead = Lead::kFar;
   static constexpr bool kTakesWoven = true;
   static constexpr int64_t kUnit = Decode::kUnit;
-  static constexpr int64_t kChunk = Product::kChunk, kShortChunk = kChunk;
+  static constexpr int64_t kChunk = Product::kChunk;
   static constexpr bool kIsFused = false;
   using Panel = typename Product::Panel;
   static int64_t steps(int64_t cols) { return decode_steps<Decode>(cols); }
