@@ -28,7 +28,7 @@ constexpr double kRegionsPerLayer = 4;    // q/k/v, output, gate and up, down
 constexpr double kLayerSeconds = 10e-6;   // what runs between them
 constexpr double kMoeLayerSeconds = 10e-6;  // routing, gathering, combining
 constexpr double kRowSeconds = 4.2e-9;  // norms, RoPE, activation, residuals: per row, layer and hidden value
-constexpr double kLogitSeconds = 3.8e-9;  // sampling, per word of the vocabulary
+constexpr double kLogitSeconds = 1.1e-9;  // sampling, per word of the vocabulary
 constexpr double kReadsPerExpert = 3;     // gate, up and down lie apart in GGUF files
 
 // Experts hit more often than their share, because a text keeps to some: h = share ^ this. The demo model's
