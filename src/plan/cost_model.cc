@@ -14,13 +14,11 @@ namespace {
 constexpr double kMostReadBytes = 512 << 10;  // into which the engine cuts its reads
 
 // Found by short runs of this engine; docs/performance.md says how to find them again.
-constexpr double kStreamEfficiency = 0.73;  // of the disk's speed in order: dense weights
-constexpr double kBurstEfficiency = 0.72;   // of its speed in bursts: the experts that a token misses
-constexpr double kSweepEfficiency = 0.62;   // of its speed at random: the experts of a whole prompt
-constexpr double kFewRows = 64;             // below which that counts
-constexpr double kFewRowsEfficiency =
-    0.65;                                 // of the kernels with few rows: experts' vary from one to the next
-constexpr double kMissSeconds = 0.25e-3;  // of a layer that must read, beside the reads
+constexpr double kBurstEfficiency = 0.85;   // of its speed in bursts: the experts that a token misses
+constexpr double kSweepEfficiency = 0.7;    // of its speed at random: the experts of a whole prompt
+constexpr double kFewRows = 64;             // below which the next counts
+constexpr double kFewRowsEfficiency = 0.8;  // of the kernels: experts' rows vary from one to the next
+constexpr double kMissSeconds = 0.25e-3;    // of a layer that must read, beside the reads
 constexpr double kAheadRight = 0.8;       // how often the missing expert that is thought likeliest is wanted
 constexpr double kLoadEfficiency = 0.6;   // of the disk's speed in order: loading, with fresh pages
 constexpr double kRegionSeconds = 10e-6;  // of a parallel region
@@ -127,10 +125,6 @@ double hit_rate(const ModelInfo& model, const Cache& cache, const Routing& routi
                            cache.slots / static_cast<double>(model.n_experts * model.n_moe_layers));
 }
 
-double stream_speed(const HardwareProfile& machine) {
-  return kStreamEfficiency * machine.disk_sequential(true);
-}
-
 void decode(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
             const PlanWorkload& workload, Prediction& p) {
   const Shape shape = shape_of(model);
@@ -152,7 +146,7 @@ void decode(const ModelInfo& model, const MemoryOutlook& outlook, const Hardware
   double experts_s = shape.n_moe_layers * layer_experts_s;  // with what their reads add
   const double missed = static_cast<double>(k) * shape.n_moe_layers * (1 - p.hit_rate) * shape.expert_bytes;
   p.disk_bytes = static_cast<double>(outlook.streamed_bytes) + missed;
-  p.disk_s = static_cast<double>(outlook.streamed_bytes) / stream_speed(machine);
+  p.disk_s = static_cast<double>(outlook.streamed_bytes) / machine.disk_sequential(true);
   if (missed > 0) {
     const auto read_s = [&](int64_t n) {
       if (n == 0) return 0.0;
@@ -235,7 +229,7 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
   const double head_streamed = streamed * head_bytes / shape.dense_bytes;
   // The last pass ends with the head, which multiplies one row: nothing hides its reads.
   double seconds =
-      std::max(product_seconds(model, machine, head_bytes, 1), head_streamed / stream_speed(machine));
+      std::max(product_seconds(model, machine, head_bytes, 1), head_streamed / machine.disk_sequential(true));
   for (double done = 0; done < n_tokens;) {
     const double chunk = std::min(static_cast<double>(outlook.prefill_chunk), n_tokens - done);
     double arithmetic_s = product_seconds(model, machine, shape.dense_bytes - head_bytes, chunk);
@@ -256,7 +250,7 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
     arithmetic_s += 4 * static_cast<double>(model.n_heads * model.head_dim * model.n_layers) *
                     keys_seen(model, done, chunk) / machine.attention.operations_per_second;
     arithmetic_s += overhead_seconds(model, chunk);
-    double disk_s = (streamed - head_streamed) / stream_speed(machine);
+    double disk_s = (streamed - head_streamed) / machine.disk_sequential(true);
     if (missed > 0)
       disk_s += missed / kSweepEfficiency / expert_read_speed(shape, machine, touched, DiskPattern::kRandom);
     seconds += std::max(arithmetic_s, disk_s);

@@ -10,6 +10,7 @@ namespace {
 
 constexpr double kSlowDisk = 0.5e9;    // bytes per second: what a SATA drive gives
 constexpr double kSeekingDisk = 30e6;  // reads of 64 KiB, one at a time, that a rotating disk cannot give
+constexpr double kUnsteady = 3;        // times faster at one moment than at another
 constexpr double kHotDrive = 70;       // degrees; drives slow down from about here
 
 std::string rate(double bytes_per_second) { return format_string("%.2f GB/s", bytes_per_second * 1e-9); }
@@ -34,7 +35,15 @@ void diagnose_disk(const HardwareProfile& p, std::vector<Finding>& list) {
                         "page cache, is copied, and pushes other pages out.",
                     "Keep models on ext4, xfs or btrfs."});
   const double best = std::max(p.disk_sequential(true), p.disk_speed(kMiB, 32));
-  if (!d.memory && best < kSlowDisk)
+  const auto [slow, fast] = std::minmax({p.disk_sequential(true), p.disk_sequential(false)});
+  if (p.has_direct() && slow * kUnsteady < fast)
+    list.push_back(
+        {true,
+         format_string("The disk gave %.2f and %.2f GB/s in order, from one second to the next, as "
+                       "drives do that fetch blocks from elsewhere when they are first read.",
+                       slow * 1e-9, fast * 1e-9),
+         "Read the file once (cat FILE > /dev/null), and run sluice doctor again."});
+  else if (!d.memory && best < kSlowDisk)
     list.push_back({true, "The disk gives " + rate(best) + ": what does not fit in memory will come slowly.",
                     "Choose models that fit (sluice browse), a larger --ram, or an NVMe drive."});
   if (p.has_direct() && best >= kSlowDisk) {

@@ -53,6 +53,10 @@ TEST(Diagnosis, NamesEachTroubleAndItsRemedy) {
          p.disk.push_back({1 << 20, 16, true, DiskPattern::kInOrder, 0.2e9});
        },
        true, "0.20 GB/s", "NVMe"},
+      {[](auto& p) {
+         p.disk.push_back({1 << 20, 16, false, DiskPattern::kInOrder, 0.5e9});
+       },
+       true, "0.50 and 3.00 GB/s", "cat FILE"},
       {[](auto& p) { p.disk[0].bytes_per_second = 0.3e9; }, false, "at a time", ""},
       {[](auto& p) { p.machine.cgroup_bytes = uint64_t{4} << 30; }, false, "4.00 GiB", "limit"},
       {[](auto& p) { p.machine.swap_used_bytes = uint64_t{2} << 30; }, true, "swap", "--ram"},

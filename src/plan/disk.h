@@ -46,9 +46,11 @@ class DiskTestFile {
 };
 
 // Random reads around the page cache of every block size at every depth, bursts of blocks of 256 KiB and 1
-// MiB, then in order: 512 KiB, 16 in flight, around the cache and through it. About `seconds` each; the reads
-// around the cache are left out where the file system has none. `step(done, total)` after each; may throw to
-// cancel. Error(kInvalid) for a file too small to read at random.
+// MiB, then in order: 512 KiB, 16 in flight, around the cache and through it. All go into memory that no
+// cache holds, as a model's do. About `seconds` each, in order around the cache ten times as long, for a
+// drive may be faster at first; the reads around the cache are left out where the file system has none.
+// `step(done, total)` after each; may throw to cancel. Error(kInvalid) for a file too small to read at
+// random.
 std::vector<DiskSpeed> measure_disk(const std::string& path, const std::vector<uint64_t>& blocks,
                                     const std::vector<uint64_t>& depths, double seconds,
                                     const std::function<void(uint64_t done, uint64_t total)>& step = {});

@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr int kVersion = 1;  // of the JSON
+constexpr int kVersion = 2;  // of the JSON
 
 // y at x on a line through the points in order of x, flat beyond them.
 double interpolate(std::span<const double> xs, std::span<const double> ys, double x) {
