@@ -14,7 +14,7 @@ namespace {
 constexpr double kMostReadBytes = 512 << 10;  // into which the engine cuts its reads
 
 // Found by short runs of this engine; docs/performance.md says how to find them again.
-constexpr double kBurstEfficiency = 0.85;   // of its speed in bursts: the experts that a token misses
+constexpr double kBurstEfficiency = 0.9;    // of its speed in bursts: the experts that a token misses
 constexpr double kSweepEfficiency = 0.7;    // of its speed at random: the experts of a whole prompt
 constexpr double kFewRows = 64;             // below which the next counts
 constexpr double kFewRowsEfficiency = 0.8;  // of the kernels: experts' rows vary from one to the next

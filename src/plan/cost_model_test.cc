@@ -96,9 +96,9 @@ TEST(CostModel, MissesFollowFromTheSlots) {
   const Prediction half = predict(experts(), outlook(100 * kMB, 500 * kMB, 0), machine(), uniform);
   EXPECT_NEAR(half.hit_rate, 0.5, 1e-9);
   EXPECT_NEAR(half.disk_bytes, 10e6, 1);
-  // Per layer 0, 1 or 2 misses with chances 1/4, 1/2, 1/4: a mean of 1 MB, at 0.85 of 1 GB/s, and 0.25 ms for
+  // Per layer 0, 1 or 2 misses with chances 1/4, 1/2, 1/4: a mean of 1 MB, at 0.9 of 1 GB/s, and 0.25 ms for
   // three layers of four.
-  EXPECT_NEAR(half.disk_s, 10 * (0.001 / 0.85 + 0.75 * 0.00025), 1e-9);
+  EXPECT_NEAR(half.disk_s, 10 * (0.001 / 0.9 + 0.75 * 0.00025), 1e-9);
   const Prediction few = predict(experts(), outlook(100 * kMB, 19 * kMB, 0), machine(), uniform);
   EXPECT_NEAR(few.hit_rate, 0.019, 1e-9);
   // Whole caches miss nothing, and are loaded.
