@@ -36,13 +36,13 @@ void diagnose_disk(const HardwareProfile& p, std::vector<Finding>& list) {
                     "Keep models on ext4, xfs or btrfs."});
   const double best = std::max(p.disk_sequential(true), p.disk_speed(kMiB, 32));
   const auto [slow, fast] = std::minmax({p.disk_sequential(true), p.disk_sequential(false)});
-  if (p.has_direct() && slow * kUnsteady < fast)
+  if (!d.memory && p.has_direct() && slow * kUnsteady < fast)
     list.push_back(
         {true,
          format_string("The disk gave %.2f and %.2f GB/s in order, from one second to the next, as "
                        "drives do that fetch blocks from elsewhere when they are first read.",
                        slow * 1e-9, fast * 1e-9),
-         "Read the file once (cat FILE > /dev/null), and run sluice doctor again."});
+         "Read models once before they are measured (cat FILE > /dev/null); run sluice doctor again."});
   else if (!d.memory && best < kSlowDisk)
     list.push_back({true, "The disk gives " + rate(best) + ": what does not fit in memory will come slowly.",
                     "Choose models that fit (sluice browse), a larger --ram, or an NVMe drive."});

@@ -13,6 +13,7 @@
 #include <numeric>
 #include <random>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/function_ref.h"
 #include "base/units.h"
@@ -26,24 +27,20 @@ namespace {
 
 constexpr uint64_t kLongRead = kMaxReadBytes;  // as the engine reads what lies in order
 constexpr uint64_t kLongDepth = 16;
-constexpr double kLonger = 10;  // than the other measurements: in order
+constexpr double kLonger = 10;               // than the other measurements: in order
+constexpr uint64_t kRingBytes = 128 * kMiB;  // more than caches hold, as a model's memory is
 constexpr uint64_t kBurstBlocks[] = {kMiB / 4, kMiB};
 constexpr uint64_t kLeastBlocks = 128;  // fewer would be read again and again
 constexpr uint64_t kWriteBytes = 4 * kMiB;
 
-// Memory that reads go round in: more than caches hold, as a model's is.
-PageBuffer make_ring() {
-  PageBuffer ring(128 * kMiB);
-  (void)ring.prefault(0, ring.size());
-  return ring;
-}
-
 // Keeps `depth` reads in flight (or, in bursts, submits so many once the ones before have come) until the
-// time is up or `next` says that there are no more; bytes per second. A read that fails throws Error(kIo).
+// time is up or `next` says that there are no more; bytes per second. They go round in `ring`, which has room
+// for `depth` at least. A read that fails throws Error(kIo).
 double read_blocks(const PageBuffer& ring, uint64_t block, uint64_t depth, bool bursts, double seconds,
                    FunctionRef<bool(const File*& file, uint64_t& offset)> next) {
   const std::unique_ptr<AsyncReader> reader = make_reader(depth);
   const uint64_t n_places = ring.size() / (block * depth) * depth;
+  SLUICE_CHECK(n_places > 0);
   uint64_t bytes = 0, burst = 0;
   const File* file = nullptr;
   const double start = monotonic_seconds();
@@ -170,7 +167,8 @@ std::vector<DiskSpeed> measure_disk(const std::string& path, const std::vector<u
     throw_error(ErrorKind::kInvalid, "%s has %s; give a file of %s or more to measure the disk",
                 printable(path).c_str(), format_bytes(direct->size()).c_str(),
                 format_bytes(kLeastBlocks * kLongRead).c_str());
-  const PageBuffer ring = make_ring();
+  const PageBuffer ring(kRingBytes);
+  (void)ring.prefault(0, ring.size());
   if (direct->mode() == IoMode::kDirect) {
     for (const uint64_t block : blocks)
       for (const uint64_t depth : depths)
@@ -198,7 +196,8 @@ double measure_disk_bandwidth(const std::vector<std::string>& files) {
   }
   size_t current = 0;
   uint64_t at = 0;
-  return read_blocks(make_ring(), kLongRead, kLongDepth, /*bursts=*/false, kSeconds,
+  const PageBuffer ring(kLongDepth * kLongRead);  // little: a model may fill what memory is allowed
+  return read_blocks(ring, kLongRead, kLongDepth, /*bursts=*/false, kSeconds,
                      [&](const File*& from, uint64_t& offset) {
                        while (current < opened.size() && at + kLongRead > opened[current]->size()) {
                          ++current;
