@@ -164,7 +164,7 @@ void register_all() {
     for (size_t e = 0; e < kNumEncodings; ++e) {
       const auto encoding = static_cast<Encoding>(e);
       for (bool f32 : {false, true}) {
-        if (f32 && encoding_info(encoding).activation == Activation::kF32) continue;
+        if (f32 && activation_of({.table = &kernel_table(isa)}, encoding) == Activation::kF32) continue;
         for (int threads : {1, 2}) {
           add_matmul(isa, encoding, f32, {2048, 8192, 1, threads});
           add_matmul(isa, encoding, f32, {2048, 2048, 512, threads});

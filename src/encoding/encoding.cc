@@ -11,7 +11,7 @@ constexpr Activation kInt8Input = Activation::kInt8;
 constexpr std::array<EncodingInfo, kNumEncodings> kInfo = {{
     {Encoding::kF32, "f32", kFloat, 1, 4, 32, kFloatInput},
     {Encoding::kF16, "f16", kFloat, 1, 2, 16, kFloatInput},
-    {Encoding::kBF16, "bf16", kFloat, 1, 2, 16, kFloatInput},
+    {Encoding::kBF16, "bf16", kFloat, 1, 2, 16, Activation::kBF16},
     {Encoding::kQ4_0, "q4_0", kBlock, 32, 18, 4, kInt8Input},
     {Encoding::kQ4_1, "q4_1", kBlock, 32, 20, 4, kInt8Input},
     {Encoding::kQ5_0, "q5_0", kBlock, 32, 22, 5, kInt8Input},

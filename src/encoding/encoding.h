@@ -48,7 +48,9 @@ inline constexpr size_t kNumEncodings = static_cast<size_t>(Encoding::kCount);
 enum class Activation : uint8_t {
   kF32,   // float, as it comes
   kInt8,  // int8 in blocks of 32 with one float scale each (kernels/activation.h)
+  kBF16,  // rounded to bf16 where the CPU multiplies that faster, else kF32
 };
+inline constexpr size_t kNumActivations = 3;
 
 enum class Family : uint8_t {
   kFloat,   // F32 F16 BF16: one plane

@@ -61,36 +61,42 @@ size_t Activations::buffer_bytes(int64_t max_rows, int64_t max_cols) {
 
 void Activations::prepare(const Compute& compute, Encoding encoding) {
   Impl& a = *impl_;
-  if (a.form != InputForm::kNone || !has_int8(compute, encoding)) return;
-  reserve(a.rows, a.cols);
-  const auto packed = static_cast<size_t>(a.packed_groups() * a.packed_chunks());
-  if (a.rows >= kPackedRows && packed * sizeof(PackedInputs) <= a.capacity * sizeof(ActivationBlock)) {
-    quantize_packed(compute);
-  } else {
-    quantize_rows(compute, a.rows, [](int64_t i) { return i; });
+  const Activation wanted = activation_of(compute, encoding);
+  if (wanted == Activation::kInt8 && a.form != InputForm::kRows && a.form != InputForm::kPacked) {
+    if (has_room_for<PackedInputs>())
+      quantize_packed(compute);
+    else
+      quantize_rows(compute, a.rows, [](int64_t i) { return i; });
   }
+  // Products of bf16 round what is missing themselves.
+  if (wanted == Activation::kBF16 && a.form == InputForm::kNone && has_room_for<RoundedInputs>())
+    round(compute);
 }
 
 void Activations::prepare_rows(const Compute& compute, Encoding encoding) {
-  if (impl_->form == InputForm::kRows || !has_int8(compute, encoding)) return;
+  if (impl_->form == InputForm::kRows || activation_of(compute, encoding) != Activation::kInt8) return;
   quantize_rows(compute, impl_->rows, [](int64_t i) { return i; });
 }
 
 void Activations::prepare_rows(const Compute& compute, Encoding encoding, std::span<const int32_t> rows) {
-  if (!has_int8(compute, encoding)) return;
+  if (activation_of(compute, encoding) != Activation::kInt8) return;
   quantize_rows(compute, static_cast<int64_t>(rows.size()),
                 [rows](int64_t i) { return rows[static_cast<size_t>(i)]; });
 }
 
-bool Activations::has_int8(const Compute& compute, Encoding encoding) const {
-  if (encoding_info(encoding).activation != Activation::kInt8 || compute.f32_activations) return false;
-  SLUICE_CHECK(impl_->cols % kActivationBlock == 0);
-  return true;
+// Of all rows, if they are enough for it to pay.
+template <typename Inputs>
+bool Activations::has_room_for() {
+  const Impl& a = *impl_;
+  reserve(a.rows, a.cols);
+  const auto n = static_cast<size_t>(a.packed_groups() * a.packed_chunks());
+  return a.rows >= kPackedRows && n * sizeof(Inputs) <= a.capacity * sizeof(ActivationBlock);
 }
 
 template <typename RowAt>
 void Activations::quantize_rows(const Compute& compute, int64_t n_rows, RowAt row_at) {
   Impl& a = *impl_;
+  SLUICE_CHECK(a.cols % kActivationBlock == 0);
   reserve(a.rows, a.cols);
   const int64_t row_blocks = a.cols / kActivationBlock;
   const auto quantize_row = [&](int64_t i, int) {
@@ -107,10 +113,11 @@ void Activations::quantize_rows(const Compute& compute, int64_t n_rows, RowAt ro
 
 void Activations::quantize_packed(const Compute& compute) {
   Impl& a = *impl_;
+  SLUICE_CHECK(a.cols % kActivationBlock == 0);
   compute.pool->run(a.packed_groups(), [&](int64_t group, int) {
     ActivationBlock blocks[kPackedRows][kSpan / kActivationBlock];
     const int64_t first = group * kPackedRows, n_rows = std::min(kPackedRows, a.rows - first);
-    PackedInputs* out = a.packed() + group * a.packed_chunks();
+    auto* out = a.packed<PackedInputs>() + group * a.packed_chunks();
     for (int64_t col = 0; col < a.cols; col += kSpan) {
       const int64_t n_cols = std::min(kSpan, a.cols - col);
       for (int64_t r = 0; r < n_rows; ++r) {
@@ -124,6 +131,20 @@ void Activations::quantize_packed(const Compute& compute) {
     }
   });
   a.form = InputForm::kPacked;
+}
+
+void Activations::round(const Compute& compute) {
+  Impl& a = *impl_;
+  compute.pool->run(a.packed_groups(), [&](int64_t group, int) {
+    const int64_t first = group * kPackedRows, n_rows = std::min(kPackedRows, a.rows - first);
+    const float* rows[kPackedRows];
+    auto* out = a.packed<RoundedInputs>() + group * a.packed_chunks();
+    for (int64_t col = 0; col < a.cols; col += kPackedCols, ++out) {
+      for (int64_t r = 0; r < n_rows; ++r) rows[r] = a.x + (first + r) * a.stride + col;
+      compute.table->round(rows, n_rows, std::min(kPackedCols, a.cols - col), out);
+    }
+  });
+  a.form = InputForm::kRounded;
 }
 
 int64_t Activations::rows() const noexcept { return impl_->rows; }

@@ -44,21 +44,31 @@ struct alignas(64) PackedInputs {
   int32_t neg_q16[kBlocks][2][kPackedRows];
 };
 
-enum class InputForm { kNone, kRows, kPacked };  // of the int8 copy
+// The same of inputs rounded to bf16: pairs of neighbouring columns, zeros after an odd last one.
+struct alignas(64) RoundedInputs {
+  uint32_t pair[kPackedRows][kPackedCols / 2];
+};
+
+// Of the copy: int8 in rows, int8 packed, bf16.
+enum class InputForm { kNone, kRows, kPacked, kRounded };
 
 struct Activations::Impl {
   const float* x = nullptr;
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t stride = 0;
-  // Owned: [rows, cols / 32], or PackedInputs [rows / kPackedRows, cols / kPackedCols], both rounded up.
+  // Owned: [rows, cols / 32], or PackedInputs or RoundedInputs [rows / kPackedRows, cols / kPackedCols], both
+  // rounded up.
   ActivationBlock* blocks = nullptr;
   size_t capacity = 0;  // blocks
   InputForm form = InputForm::kNone;
 
   int64_t packed_groups() const { return (rows + kPackedRows - 1) / kPackedRows; }
   int64_t packed_chunks() const { return (cols + kPackedCols - 1) / kPackedCols; }
-  PackedInputs* packed() const { return reinterpret_cast<PackedInputs*>(blocks); }
+  template <typename Inputs>
+  Inputs* packed() const {
+    return reinterpret_cast<Inputs*>(blocks);
+  }
 };
 
 struct ActivationAccess {

@@ -16,6 +16,7 @@ KernelTable changed(KernelTable table, const TableChanges& changes) {
     }
   }
   if (changes.pack != nullptr) table.pack = changes.pack;
+  if (changes.round != nullptr) table.round = changes.round;
   if (changes.int8_rounds != nullptr) table.int8_rounds = changes.int8_rounds;
   return table;
 }
@@ -30,8 +31,13 @@ const std::vector<KernelTable>& available_tables() {
     if (cpu.avx2 && cpu.avx_vnni) made.push_back(changed(avx2::kTable, avx2_vnni::kChanges));
     if (cpu.avx512 && cpu.avx512_vnni) {
       made.push_back(avx512::kTable);
-      if (cpu.avx512_vbmi) made.push_back(changed(made.back(), avx512_vbmi::kChanges));
-      if (cpu.avx512_vbmi && cpu.amx_int8) made.push_back(changed(made.back(), avx512_amx::kChanges));
+      if (cpu.avx512_vbmi) {
+        const KernelTable vbmi = changed(made.back(), avx512_vbmi::kChanges);
+        // Intel's multiply bf16 at half the speed of f32 (docs/decisions/0012).
+        if (cpu.avx512_bf16) made.push_back(changed(vbmi, avx512_bf16::kChanges));
+        made.insert(cpu.bf16_is_fast ? made.end() - 1 : made.end(), vbmi);
+        if (cpu.amx_int8) made.push_back(changed(vbmi, avx512_amx::kChanges));
+      }
     }
 #elif defined(__aarch64__)
     if (cpu.neon) made.push_back(neon::kTable);
@@ -74,6 +80,13 @@ std::vector<std::string> available_isas() {
   std::vector<std::string> names;
   for (const KernelTable& table : available_tables()) names.emplace_back(table.isa);
   return names;
+}
+
+Activation activation_of(const Compute& compute, Encoding encoding) noexcept {
+  const Activation activation = encoding_info(encoding).activation;
+  const MatmulFn* const products = compute.table->matmul[static_cast<size_t>(encoding)];
+  const bool has_it = !compute.f32_activations && products[static_cast<size_t>(activation)] != nullptr;
+  return has_it ? activation : Activation::kF32;
 }
 
 int64_t int8_rounds(const KernelTable& table, int64_t n) noexcept {

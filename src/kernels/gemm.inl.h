@@ -444,7 +444,7 @@ void matmul_rows(const MatmulArgs& a) noexcept {
   multiply_rows<Product, RowMajor>(a);
 }
 
-// What matmul_packed() decodes at once.
+// What PackedInt8 decodes at once.
 template <class Format>
 struct PackedPanel {
   alignas(64) typename Format::Block block[kPackedCols / 32][kPanelGroups];
@@ -455,13 +455,12 @@ struct PackedPanel {
 class InputsAhead {
  public:
   // Null: nothing.
-  InputsAhead(const PackedInputs* inputs, int64_t part, int64_t n_parts, int64_t n_fetches) {
+  InputsAhead(const void* inputs, int64_t n_bytes, int64_t part, int64_t n_parts, int64_t n_fetches) {
     if (inputs == nullptr) return;
-    constexpr int64_t kBytes = sizeof inputs->q + sizeof inputs->scale;  // what all products read
-    const int64_t bytes = (kBytes / 64 + n_parts - 1) / n_parts * 64;
-    const auto* const begin = reinterpret_cast<const std::byte*>(inputs);
+    const int64_t bytes = (n_bytes / 64 + n_parts - 1) / n_parts * 64;
+    const auto* const begin = static_cast<const std::byte*>(inputs);
     at_ = begin + part * bytes;
-    end_ = (part + 1) * bytes < kBytes ? at_ + bytes : begin + kBytes;
+    end_ = (part + 1) * bytes < n_bytes ? at_ + bytes : begin + n_bytes;
     step_ = (bytes / 64 + n_fetches - 1) / n_fetches * 64;
   }
 
@@ -475,7 +474,7 @@ class InputsAhead {
   int64_t step_ = 0;
 };
 
-// How matmul_packed() multiplies, by dot_int8(). Instruction sets that multiply matrices have others: tuned/.
+// How PackedInt8 multiplies, by dot_int8(). Instruction sets that multiply matrices have others: tuned/.
 template <class Format>
 struct PackedProduct {
   static constexpr int64_t kFewest = 17;  // inputs; for fewer, memory is the limit and matmul_rows() better
@@ -510,17 +509,47 @@ struct PackedProduct {
   }
 };
 
-// Many int8 inputs: blocked over the second-level cache, where the packed inputs of some columns stay while
-// several panels of these columns are decoded into the first-level cache and multiplied. Rows that were not
-// quantised so are packed here, for as many panels as there is room for sums.
-template <class Decode, class Product, class Layout>
+// Integer weights, many int8 inputs. `Dots` is PackedProduct or another way to the same bits.
+template <class Decode, class Dots>
+struct PackedInt8 {
+  using Inputs = PackedInputs;
+  using Panel = typename Dots::Panel;
+  static constexpr int kPlanes = kPlanesOf<Decode>;
+  static constexpr Lead kLead = Lead::kFar;
+  static constexpr int64_t kInputBytes = sizeof Inputs::q + sizeof Inputs::scale;  // what all dots read
+  static constexpr int64_t kFetches = Dots::kFetches;                              // of them in a dot()
+  static int64_t steps(int64_t cols) { return decode_steps<Decode>(cols); }
+
+  static void pack_inputs(const std::byte* const* input, int64_t n, int64_t col, int64_t n_cols,
+                          PackedInputs* out) {
+    const ActivationBlock* rows[kPackedRows];
+    for (int64_t t = 0; t < n; ++t) rows[t] = reinterpret_cast<const ActivationBlock*>(input[t]) + col / 32;
+    pack(rows, n, n_cols / 32, out);
+  }
+  template <class Rows, class Ahead>
+  static void decode(const Rows* rows, int64_t col, int64_t n_cols, Ahead& ahead, Panel* panel) {
+    decode_panel<Decode>(rows, col, n_cols, ahead, panel->block);
+    Dots::prepare(panel, n_cols / 32);
+  }
+  static void dot(const Panel& panel, int64_t n_cols, const PackedInputs& x, const PackedInputs& next,
+                  int64_t n, InputsAhead ahead, float* sum) {
+    Dots::dot(panel, n_cols / 32, x, next, n, ahead, sum);
+  }
+};
+
+// Many inputs: blocked over the second-level cache, where the packed inputs of some columns stay while
+// several panels of these columns are decoded into the first-level cache and multiplied. Inputs that did not
+// come packed are packed here, for as many panels as there is room for sums.
+template <class Product, class Layout>
 inline void multiply_packed(const MatmulArgs& a) {
+  using Inputs = typename Product::Inputs;
   constexpr int64_t kRows = kPanelGroups * kLanes;
   typename Product::Panel panel;
-  PackedInputs buffer[kInputBlock / kPackedRows];
+  Inputs buffer[kInputBlock / kPackedRows];
   alignas(64) float sum[kBlockRows * kInputBlock];  // [panel][input][row]
-  const ChunkBytes<kPlanesOf<Decode>> bytes(a, kPackedCols);
+  const ChunkBytes<Product::kPlanes> bytes(a, kPackedCols);
   const int64_t n_chunks = (a.cols + kPackedCols - 1) / kPackedCols;
+  const auto* const all_inputs = static_cast<const Inputs*>(a.packed);
   for (int64_t first = 0; first < a.n_inputs; first += kInputBlock) {
     const int64_t n_inputs = a.n_inputs - first < kInputBlock ? a.n_inputs - first : kInputBlock;
     const int64_t panel_sums = n_inputs * kRows, block_rows = kBlockRows * kInputBlock / panel_sums * kRows;
@@ -528,20 +557,20 @@ inline void multiply_packed(const MatmulArgs& a) {
       const int64_t end_row = a.row_end - block < block_rows ? a.row_end : block + block_rows;
       for (int64_t col = 0; col < a.cols; col += kPackedCols) {
         const int64_t n_cols = a.cols - col < kPackedCols ? a.cols - col : kPackedCols;
-        const PackedInputs* packed = buffer;  // kPackedRows inputs, `apart` to the next
+        const Inputs* packed = buffer;  // kPackedRows inputs, `apart` to the next
         int64_t apart = 1;
-        if (a.packed != nullptr) {
-          packed = a.packed + first / kPackedRows * n_chunks + col / kPackedCols;
+        if (all_inputs != nullptr) {
+          packed = all_inputs + first / kPackedRows * n_chunks + col / kPackedCols;
           apart = n_chunks;
         } else {
           for (int64_t t = 0; t < n_inputs; t += kPackedRows) {
-            const ActivationBlock* input[kPackedRows];
+            const std::byte* input[kPackedRows];
             const int64_t n = n_inputs - t < kPackedRows ? n_inputs - t : kPackedRows;
             for (int64_t i = 0; i < n; ++i) {
               const int64_t row = a.input_rows == nullptr ? first + t + i : a.input_rows[first + t + i];
-              input[i] = reinterpret_cast<const ActivationBlock*>(a.input + row * a.input_stride) + col / 32;
+              input[i] = a.input + row * a.input_stride;
             }
-            pack(input, n, n_cols / 32, &buffer[t / kPackedRows]);
+            Product::pack_inputs(input, n, col, n_cols, &buffer[t / kPackedRows]);
           }
         }
         const bool is_last_col = col + kPackedCols >= a.cols;
@@ -553,21 +582,24 @@ inline void multiply_packed(const MatmulArgs& a) {
             rows[g] = Layout::rows_at(a, at, 1, end_row - at);
           }
           const bool is_last = row + kRows >= end_row;
-          typename Layout::template AheadFor<Int8Product<Decode>> ahead(
+          // Equal parts are fetched while the panel is decoded and before each of the inputs' groups.
+          const int64_t n_fetches = Product::steps(n_cols);
+          typename Layout::template AheadFor<Product> ahead(
               a, is_last ? block : row + kRows, 1, kRows, bytes,
-              static_cast<uint64_t>(col / kPackedCols + (is_last ? 1 : 0)), decode_steps<Decode>(n_cols));
-          decode_panel<Decode>(rows, col, n_cols, ahead, panel.block);
-          Product::prepare(&panel, n_cols / 32);
+              static_cast<uint64_t>(col / kPackedCols + (is_last ? 1 : 0)),
+              n_fetches * (1 + (n_inputs + kPackedRows - 1) / kPackedRows));
+          Product::decode(rows, col, n_cols, ahead, &panel);
           float* const panel_sum = sum + p * panel_sums;
           if (col == 0) {
             for (int64_t i = 0; i < panel_sums; ++i) panel_sum[i] = 0;
           }
           for (int64_t t = 0; t < n_inputs; t += kPackedRows) {
             const int64_t n = n_inputs - t < kPackedRows ? n_inputs - t : kPackedRows;
-            const PackedInputs* const x = packed + t / kPackedRows * apart;
-            const InputsAhead ahead_inputs(a.packed == nullptr || is_last_col ? nullptr : x + 1, p, n_panels,
-                                           Product::kFetches);
-            Product::dot(panel, n_cols / 32, *x, x[t + kPackedRows < n_inputs ? apart : 0], n, ahead_inputs,
+            const Inputs* const x = packed + t / kPackedRows * apart;
+            const InputsAhead ahead_inputs(all_inputs == nullptr || is_last_col ? nullptr : x + 1,
+                                           Product::kInputBytes, p, n_panels, Product::kFetches);
+            for (int64_t i = 0; i < n_fetches; ++i) ahead.fetch();
+            Product::dot(panel, n_cols, *x, x[t + kPackedRows < n_inputs ? apart : 0], n, ahead_inputs,
                          panel_sum + t * kRows);
           }
         }
@@ -582,12 +614,12 @@ inline void multiply_packed(const MatmulArgs& a) {
   }
 }
 
-template <class Decode, class Product>
+template <class Product>
 inline void matmul_packed(const MatmulArgs& a) noexcept {
   if (a.is_woven)
-    multiply_packed<Decode, Product, Woven>(a);
+    multiply_packed<Product, Woven>(a);
   else
-    multiply_packed<Decode, Product, RowMajor>(a);
+    multiply_packed<Product, RowMajor>(a);
 }
 
 // Few int8 inputs.
@@ -601,7 +633,7 @@ template <class Decode>
 void matmul_int8(const MatmulArgs& a) noexcept {
   using Product = PackedProduct<typename Decode::Format>;
   if (a.n_inputs < Product::kFewest) return matmul_few<Decode>(a);
-  matmul_packed<Decode, Product>(a);
+  matmul_packed<PackedInt8<Decode, Product>>(a);
 }
 
 // Float inputs. A few of them take fewer rows at once: 64 streams are more than a prefetcher follows.

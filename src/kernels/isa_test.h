@@ -42,7 +42,7 @@ inline std::vector<float> random_floats(int64_t n, std::mt19937& random) {
 
 inline std::vector<std::string> all_isas() {
 #if defined(__x86_64__)
-  return {"generic", "avx2", "avx2-vnni", "avx512", "avx512-vbmi", "avx512-amx"};
+  return {"generic", "avx2", "avx2-vnni", "avx512", "avx512-vbmi", "avx512-bf16", "avx512-amx"};
 #elif defined(__aarch64__)
   return {"generic", "neon", "neon-dotprod", "neon-i8mm"};
 #else

@@ -42,8 +42,12 @@ struct Compute {
   bool f32_activations = false;  // --activations f32: multiply every encoding with float inputs
 };
 
-// Input rows in the formats that weights ask for. The float rows belong to the caller and must stay; the int8
-// copy is made on demand by prepare() and shared by every product of these rows.
+// What inputs are turned into before they are multiplied with weights of `encoding`: what EncodingInfo says,
+// or float where the instruction set lacks that.
+Activation activation_of(const Compute& compute, Encoding encoding) noexcept;
+
+// Input rows in the formats that weights ask for. The float rows belong to the caller and must stay; an int8
+// or bf16 copy is made on demand by prepare() and shared by every product of these rows.
 class Activations {
  public:
   Activations();
@@ -51,8 +55,8 @@ class Activations {
   Activations(Activations&&) noexcept;
   Activations& operator=(Activations&&) noexcept;
 
-  // Points at `x` [rows, cols], rows `stride` floats apart, and forgets the int8 copy of before. The int8
-  // buffer grows on demand and is kept; reserve() allocates it at once.
+  // Points at `x` [rows, cols], rows `stride` floats apart, and forgets the copy of before. Its buffer grows
+  // on demand and is kept; reserve() allocates it at once.
   void set(const float* x, int64_t rows, int64_t cols, int64_t stride);
   void reserve(int64_t max_rows, int64_t max_cols);
   static size_t buffer_bytes(int64_t max_rows, int64_t max_cols);  // what reserve() allocates
@@ -70,10 +74,12 @@ class Activations {
 
  private:
   friend struct ActivationAccess;  // kernels/activation.h
-  bool has_int8(const Compute& compute, Encoding encoding) const;
+  template <typename Inputs>
+  bool has_room_for();
   template <typename RowAt>
   void quantize_rows(const Compute& compute, int64_t n_rows, RowAt row_at);
   void quantize_packed(const Compute& compute);
+  void round(const Compute& compute);
 
   struct Impl;
   Impl* impl_;

@@ -50,14 +50,15 @@ struct TaskSize {
 Slice make_slice(const Compute& compute, const MatmulTask& task, const TaskSize& size) {
   const WeightView& w = task.weight;
   const auto& input = ActivationAccess::impl(*task.input);
-  const bool is_int8 = encoding_info(w.encoding).activation == Activation::kInt8 &&
-                       !compute.f32_activations && !task.f32_activations;
+  const Activation activation = task.f32_activations ? Activation::kF32 : activation_of(compute, w.encoding);
+  const bool is_int8 = activation == Activation::kInt8;
   const bool is_packed = is_int8 && input.form == InputForm::kPacked;
-  SLUICE_CHECK(input.cols == w.cols && (!is_int8 || input.form != InputForm::kNone) &&
+  const bool is_rounded = activation == Activation::kBF16 && input.form == InputForm::kRounded;
+  SLUICE_CHECK(input.cols == w.cols && (!is_int8 || is_packed || input.form == InputForm::kRows) &&
                (!is_packed || task.input_rows.empty()));
 
   Slice slice = {};
-  slice.run = compute.table->matmul[static_cast<size_t>(w.encoding)][is_int8 ? 1 : 0];
+  slice.run = compute.table->matmul[static_cast<size_t>(w.encoding)][static_cast<size_t>(activation)];
   MatmulArgs& a = slice.args;
   std::copy(w.plane.begin(), w.plane.end(), a.plane);
   std::copy(w.stride.begin(), w.stride.end(), a.stride);
@@ -65,7 +66,7 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, const TaskSize&
   std::copy(bytes.begin(), bytes.end(), a.row_bytes);
   a.params = w.params;
   SLUICE_CHECK(w.first_row == 0 &&
-               (w.woven_rows == 0 || is_int8 || encoding_info(w.encoding).activation == Activation::kF32));
+               (w.woven_rows == 0 || is_int8 || encoding_info(w.encoding).activation != Activation::kInt8));
   slice.woven_rows = w.woven_rows;
   a.rows = w.rows;
   a.cols = w.cols;
@@ -73,7 +74,7 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, const TaskSize&
                     : reinterpret_cast<const std::byte*>(input.x);
   a.input_stride = is_int8 ? w.cols / kActivationBlock * static_cast<int64_t>(sizeof(ActivationBlock))
                            : input.stride * static_cast<int64_t>(sizeof(float));
-  if (is_packed) a.packed = input.packed();
+  if (is_packed || (is_rounded && task.input_rows.empty())) a.packed = input.blocks;
   a.input_rows = task.input_rows.empty() ? nullptr : task.input_rows.data();
   a.n_inputs = n_inputs(task);
   a.output = task.output;

@@ -1,6 +1,7 @@
 // Every encoding, input format and instruction set that this CPU has, against the scalar truth; and the order
 // rule, bit for bit.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -175,12 +176,16 @@ TEST_P(Matmul, ProductsMatchTheReference) {
       const TestWeight w = random_weight(c.encoding, c.params, rows, cols, random_);
       const std::vector<float> x = random_floats(n * cols, random_);
       const std::vector<float> out = multiply(compute_, w.view, x.data(), n, cols);
-      const bool is_int8 = !f32 && encoding_info(c.encoding).activation == Activation::kInt8;
+      const Activation activation = activation_of(compute_, c.encoding);
       std::vector<float> weight(static_cast<size_t>(cols));
       for (int64_t t = 0; t < n; ++t) {
         std::vector<double> input(&x[static_cast<size_t>(t * cols)],
                                   &x[static_cast<size_t>(t * cols)] + cols);
-        if (is_int8) input = as_int8(compute_, &x[static_cast<size_t>(t * cols)], cols);
+        if (activation == Activation::kInt8)
+          input = as_int8(compute_, &x[static_cast<size_t>(t * cols)], cols);
+        if (activation == Activation::kBF16) {
+          for (double& v : input) v = bf16_to_f32(f32_to_bf16(static_cast<float>(v)));
+        }
         for (int64_t r = 0; r < rows; ++r) {
           decode_row(w.view, r, weight.data());
           double sum = 0, magnitude = 0;
@@ -288,10 +293,12 @@ TEST_P(Matmul, NeitherBatchNorThreadsNorTheRowSplitChangeABit) {
 TEST_P(Matmul, PackedInputsGiveTheSameBitsAsRows) {
   constexpr int64_t kRows = 40;
   for (const Case& c : all_cases()) {
-    if (encoding_info(c.encoding).activation != Activation::kInt8 || c.params.scale_type != ScaleType::kBF16)
-      continue;
+    const Activation activation = activation_of(compute_, c.encoding);
+    if (activation == Activation::kF32 || c.params.scale_type != ScaleType::kBF16) continue;
+    const bool is_int8 = activation == Activation::kInt8;
     SCOPED_TRACE(describe(c));
-    for (const auto& [n, cols] : {std::pair<int64_t, int64_t>{32, 128}, {37, 640}, {37, 768}, {259, 1280}}) {
+    for (const auto& [n, cols] :
+         {std::pair<int64_t, int64_t>{32, 128}, {37, 640}, {37, 768}, {37, 777}, {259, 1280}}) {
       if (!cols_fit(c.encoding, c.params, static_cast<uint64_t>(cols))) continue;
       if (n > 64 && GetParam() == "generic") continue;
       SCOPED_TRACE(n);
@@ -303,12 +310,38 @@ TEST_P(Matmul, PackedInputsGiveTheSameBitsAsRows) {
       for (const bool is_packed : {true, false}) {
         input.set(x.data(), n, cols, cols);
         is_packed ? input.prepare(compute_, c.encoding) : input.prepare_rows(compute_, c.encoding);
-        EXPECT_EQ(ActivationAccess::impl(input).form, is_packed ? InputForm::kPacked : InputForm::kRows);
+        const InputForm packed = is_int8 ? InputForm::kPacked : InputForm::kRounded;
+        const InputForm rows = is_int8 ? InputForm::kRows : InputForm::kNone;
+        EXPECT_EQ(ActivationAccess::impl(input).form, is_packed ? packed : rows);
         out[is_packed].resize(static_cast<size_t>(n * kRows), -1e30f);
         const MatmulTask task{w.view, &input, {}, out[is_packed].data(), kRows};
         matmul(compute_, std::span(&task, 1));
       }
       ASSERT_EQ(std::memcmp(out[0].data(), out[1].data(), out[0].size() * sizeof(float)), 0);
+    }
+  }
+}
+
+// There is one copy of the inputs: the last format prepared has it, and products of bf16 do without.
+TEST_P(Matmul, ProductsOfSeveralFormatsShareTheirInputs) {
+  constexpr int64_t kRows = 40, kInputs = 64, kCols = 512;
+  const TestWeight weights[] = {random_weight(Encoding::kBF16, {}, kRows, kCols, random_),
+                                random_weight(Encoding::kQ8_0, {}, kRows, kCols, random_),
+                                random_weight(Encoding::kF32, {}, kRows, kCols, random_)};
+  const std::vector<float> x = random_floats(kInputs * kCols, random_);
+  for (const auto& order : {std::array{0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {0, 2, 1}}) {
+    Activations input;
+    input.set(x.data(), kInputs, kCols, kCols);
+    std::vector<std::vector<float>> out(std::size(weights), std::vector<float>(kInputs * kRows));
+    std::vector<MatmulTask> tasks;
+    for (const int i : order) {
+      const WeightView& w = weights[i].view;
+      input.prepare(compute_, w.encoding);
+      tasks.push_back({w, &input, {}, out[static_cast<size_t>(i)].data(), kRows});
+    }
+    matmul(compute_, tasks);
+    for (size_t i = 0; i < std::size(weights); ++i) {
+      EXPECT_EQ(out[i], multiply(compute_, weights[i].view, x.data(), kInputs, kCols));
     }
   }
 }
@@ -403,7 +436,7 @@ TEST_P(Matmul, SeveralProductsWithChosenInputRowsRunTogether) {
 }
 
 TEST_P(Matmul, OneBadInputRowSpoilsNoOther) {
-  for (Encoding encoding : {Encoding::kQ4_0, Encoding::kQ6_K, Encoding::kF32}) {
+  for (Encoding encoding : {Encoding::kQ4_0, Encoding::kQ6_K, Encoding::kF32, Encoding::kBF16}) {
     const TestWeight w = random_weight(encoding, {}, 40, 256, random_);
     std::vector<float> x = random_floats(8 * 256, random_);
     const std::vector<float> good = multiply(compute_, w.view, x.data(), 8, 256);

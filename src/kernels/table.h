@@ -23,11 +23,11 @@ struct MatmulArgs {
   int64_t cols;
   int64_t row_begin;
   int64_t row_end;
-  int64_t next_row;            // where this thread will probably go on, to be fetched ahead; >= rows: nowhere
-  const std::byte* input;      // f32 rows, or rows of ActivationBlock
-  const PackedInputs* packed;  // or these: all rows, [n_inputs / kPackedRows, cols / kPackedCols]; null: none
-  int64_t input_stride;        // bytes
-  const int32_t* input_rows;   // [n_inputs], or null: 0, 1, 2...
+  int64_t next_row;        // where this thread will probably go on, to be fetched ahead; >= rows: nowhere
+  const std::byte* input;  // f32 rows, or rows of ActivationBlock
+  const void* packed;      // the same in packed form, tiles of kPackedRows x kPackedCols; null: they are not
+  int64_t input_stride;    // bytes
+  const int32_t* input_rows;  // [n_inputs], or null: 0, 1, 2...
   int64_t n_inputs;
   float* output;          // [n_inputs, rows]
   int64_t output_stride;  // floats
@@ -81,15 +81,18 @@ constexpr uint64_t weave_scratch_bytes(uint64_t row_bytes) {
 using PackFn = void (*)(const ActivationBlock* const* rows, int64_t n, int64_t n_blocks,
                         PackedInputs* out) noexcept;
 
-// Weight rows that share many int8 inputs in the second-level cache.
+// n <= kPackedRows rows of n_cols <= kPackedCols.
+using RoundFn = void (*)(const float* const* rows, int64_t n, int64_t n_cols, RoundedInputs* out) noexcept;
+
+// Weight rows that share many inputs in the second-level cache.
 inline constexpr int64_t kBlockRows = 256;
 
 inline constexpr size_t kReadStep = 256;  // bytes of one stream that read_streams() reads at once
 
 struct KernelTable {
   const char* isa;
-  int64_t panel_rows;                 // weight rows that matmul works on at once
-  MatmulFn matmul[kNumEncodings][2];  // [encoding][Activation]; float encodings have kF32 alone
+  int64_t panel_rows;                               // weight rows that matmul works on at once
+  MatmulFn matmul[kNumEncodings][kNumActivations];  // [encoding][Activation]; null, never for kF32: none
   WeaveFn weave;
   AttentionSegmentFn attention_segment[kNumKvTypes];
   // The partial of the next segment into state (maximum [n], total [n]) and a.out, and in the end the
@@ -98,6 +101,7 @@ struct KernelTable {
   void (*attention_finish)(const AttentionArgs& a, float* state) noexcept;
   void (*quantize_row)(const float* x, int64_t cols, ActivationBlock* out) noexcept;
   PackFn pack;
+  RoundFn round;  // null: no products of bf16
   void (*rms_norm_row)(const float* x, const float* weight, float eps, float* out, int64_t cols) noexcept;
   void (*swiglu)(float* gate, const float* up, int64_t n) noexcept;
   void (*add_scaled)(float* x, const float* y, float scale, int64_t n) noexcept;
@@ -118,8 +122,9 @@ struct KernelTable {
 // What an instruction set does better than the table of a lesser one; null (0): nothing.
 struct TableChanges {
   const char* isa;
-  MatmulFn matmul[kNumEncodings][2];
+  MatmulFn matmul[kNumEncodings][kNumActivations];
   PackFn pack;
+  RoundFn round;
   int64_t (*int8_rounds)(int64_t n, int32_t* sums) noexcept;
 };
 
@@ -143,8 +148,9 @@ namespace avx512_amx {
 extern const TableChanges kChanges;  // of avx512 with avx512_vbmi's
 }
 namespace avx512_bf16 {
+extern const TableChanges kChanges;  // of avx512 with avx512_vbmi's
 int64_t bf16_rounds(int64_t n, float* sums) noexcept;
-}
+}  // namespace avx512_bf16
 #elif defined(__aarch64__)
 namespace neon {
 extern const KernelTable kTable;

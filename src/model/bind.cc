@@ -246,7 +246,7 @@ class Binder {
   // `in_floats`: of a product that is made in floats whatever the encoding (see weave() in kernels.h).
   Weight dense(const std::string& name, int64_t rows, int64_t cols, bool in_floats = false) {
     const MatrixSource source = matrix(name, rows, cols);
-    const bool may_be_woven = !in_floats || encoding_info(source.encoding).activation == Activation::kF32;
+    const bool may_be_woven = !in_floats || encoding_info(source.encoding).activation != Activation::kInt8;
     const uint64_t bytes = source.row_bytes[0] + source.row_bytes[1] + source.row_bytes[2];
     Weight weight = in_pieces(source, UnitKind::kStreamed,
                               static_cast<int64_t>(std::max<uint64_t>(kPieceBytes / bytes, 1)), may_be_woven);

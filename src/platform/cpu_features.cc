@@ -48,6 +48,11 @@ bool may_use_tiles() {
   return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
 }
 
+bool is_amd() {
+  const CpuidLeaf l0 = cpuid(0, 0);
+  return l0.ebx == 0x68747541 && l0.edx == 0x69746e65 && l0.ecx == 0x444d4163;  // "AuthenticAMD"
+}
+
 constexpr bool bit(uint32_t value, int index) { return (value >> index) & 1; }
 
 CpuFeatures detect() {
@@ -66,6 +71,7 @@ CpuFeatures detect() {
   f.avx512 = f.avx2 && zmm && foundation && dq && bw && vl;
   f.avx512_vnni = f.avx512 && bit(l7.ecx, 11);
   f.avx512_bf16 = f.avx512 && bit(l7_1.eax, 5);
+  f.bf16_is_fast = f.avx512_bf16 && is_amd();
   f.avx512_vbmi = f.avx512 && bit(l7.ecx, 1);
   const bool tiles_saved = (state & 0x60000) == 0x60000;
   f.amx_int8 = tiles_saved && bit(l7.edx, 24) && bit(l7.edx, 25) && may_use_tiles();

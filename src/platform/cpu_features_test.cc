@@ -13,11 +13,11 @@
 namespace sluice {
 namespace {
 
-// What the kernel says of the first CPU; empty where it spells features otherwise.
-std::set<std::string> kernel_flags() {
+// The words of a line of what the kernel says of the first CPU; empty where it spells features otherwise.
+std::set<std::string> kernel_words(const std::string& name) {
   std::ifstream in("/proc/cpuinfo");
   for (std::string line; std::getline(in, line);) {
-    if (line.rfind("flags", 0) != 0) continue;
+    if (line.rfind(name, 0) != 0) continue;
     std::istringstream words(line.substr(line.find(':') + 1));
     return {std::istream_iterator<std::string>(words), {}};
   }
@@ -25,7 +25,7 @@ std::set<std::string> kernel_flags() {
 }
 
 TEST(CpuFeatures, AgreeWithTheKernel) {
-  const std::set<std::string> flags = kernel_flags();
+  const std::set<std::string> flags = kernel_words("flags");
   if (flags.empty()) GTEST_SKIP() << "skipped: /proc/cpuinfo lists no flags here";
   const auto has = [&flags](const char* flag) { return flags.count(flag) > 0; };
   const CpuFeatures& f = cpu_features();
@@ -34,6 +34,7 @@ TEST(CpuFeatures, AgreeWithTheKernel) {
   EXPECT_EQ(f.avx512, f.avx2 && has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq"));
   EXPECT_EQ(f.avx512_vnni, f.avx512 && has("avx512_vnni"));
   EXPECT_EQ(f.avx512_bf16, f.avx512 && has("avx512_bf16"));
+  EXPECT_EQ(f.bf16_is_fast, f.avx512_bf16 && kernel_words("vendor_id").count("AuthenticAMD") > 0);
   EXPECT_EQ(f.avx512_vbmi, f.avx512 && has("avx512vbmi"));
   EXPECT_EQ(f.amx_int8, has("amx_int8") && has("amx_tile"));
 }

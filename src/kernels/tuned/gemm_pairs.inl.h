@@ -63,7 +63,7 @@ struct PackedPairs {
   }
 };
 
-// How matmul_packed() multiplies.
+// How PackedInt8 multiplies.
 template <class Format>
 struct PairProduct {
   static constexpr int64_t kFewest = 4;  // inputs; the products of fewer do not pay for preparing the weights
@@ -229,5 +229,5 @@ void matmul_pairs(const MatmulArgs& a) noexcept {
     return neon_dotprod::kChanges.matmul[kEncoding][static_cast<size_t>(Activation::kInt8)](a);
   }
   if (a.n_inputs < PackedProduct<typename Decode::Format>::kFewest) return matmul_rows<FewPairs<Decode>>(a);
-  matmul_packed<Decode, Product>(a);
+  matmul_packed<PackedInt8<Decode, Product>>(a);
 }

@@ -171,7 +171,7 @@ void matmul_tiled(const MatmulArgs& a) noexcept {
     return (few != nullptr ? few : avx512::kTable.matmul[kEncoding][kInt8])(a);
   }
   const TileScope<Decode::kRun> scope;
-  matmul_packed<Decode, Product>(a);
+  matmul_packed<PackedInt8<Decode, Product>>(a);
 }
 
 // The tiles' share of int8_rounds() in kernels.h.
