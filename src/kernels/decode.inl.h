@@ -47,6 +47,12 @@ template <int kShift>
 SLUICE_INLINE I crumbs(I v) {
   return i_and(i_shr<kShift>(v), i_set(0x03030303));
 }
+// Bits kFrom and kFrom + 1 of each byte as kTo and kTo + 1.
+template <int kFrom, int kTo>
+SLUICE_INLINE I two_bits(I v) {
+  const I moved = kTo >= kFrom ? i_shl<(kTo - kFrom) & 7>(v) : i_shr<(kFrom - kTo) & 7>(v);
+  return i_and(moved, i_set(0x03030303u << kTo));
+}
 // Bit kBit of each byte, as kTo.
 template <int kBit, int kTo>
 SLUICE_INLINE I one_bit(I v) {
@@ -97,6 +103,16 @@ SLUICE_INLINE void nibbles_at(const I* read, I* q) {
   SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
     q[j] = low_nibbles(v[j]);
     q[4 + j] = high_nibbles(v[j]);
+  }
+}
+// What such nibbles stand for in a table of 16.
+template <int kAt>
+SLUICE_INLINE void levels_at(const uint8_t* table, const I* read, I* q) {
+  I v[4];
+  words_at<kAt, 4>(read, v);
+  SLUICE_UNROLL for (int j = 0; j < 4; ++j) {
+    q[j] = i_lookup(table, v[j]);
+    q[4 + j] = i_lookup(table, i_shr<4>(v[j]));
   }
 }
 
@@ -188,26 +204,22 @@ struct DecodeQ8_0 : DecodeBlocks<DecodeQ8_0, PanelFormat<32, false, 7, true>, 2,
 };
 
 // The levels of IQ4_NL and IQ4_XS, as wide decoders keep bytes.
-SLUICE_INLINE void lookup_wide(I* q) {
-  struct Levels {
-    uint8_t wide[16];
-  };
-  static constexpr Levels kLevels = [] {
-    Levels levels{};
-    for (int i = 0; i < 16; ++i)
-      levels.wide[i] = static_cast<uint8_t>(kIQ4Levels[i] ^ (kWideIsSigned ? 0 : -128));
-    return levels;
-  }();
-  SLUICE_UNROLL for (int j = 0; j < 8; ++j) q[j] = i_lookup(kLevels.wide, q[j]);
-}
+struct WideLevels {
+  uint8_t at[16];
+};
+inline constexpr WideLevels kWideLevels = [] {
+  WideLevels levels{};
+  for (int i = 0; i < 16; ++i)
+    levels.at[i] = static_cast<uint8_t>(kIQ4Levels[i] ^ (kWideIsSigned ? 0 : -128));
+  return levels;
+}();
 
 struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>, 2> {
   static constexpr bool kReadsInOrder = true;
   template <int kAt, int kValuesAt>
   static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
     out->scale[0] = half_at<kAt>(head);
-    nibbles_at<kValuesAt>(values, out->q);
-    lookup_wide(out->q);
+    levels_at<kValuesAt>(kWideLevels.at, values, out->q);
   }
 };
 
@@ -227,8 +239,7 @@ struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>,
     constexpr int kUp = 23 - kAt % 4 * 8;
     const I word = kUp >= 0 ? i_shl<(kUp & 31)>(head[kAt / 4]) : i_shr<(-kUp & 31)>(head[kAt / 4]);
     out->scale[0] = power(i_and(word, i_set(0x7f800000)));
-    nibbles_at<kValuesAt>(values, out->q);
-    SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = i_lookup(kLevels, out->q[j]);
+    levels_at<kValuesAt>(kLevels, values, out->q);
   }
 };
 
@@ -337,8 +348,7 @@ struct DecodeQ6_K : DecodeSuperblocks<DecodeQ6_K, PanelFormat<16, false, 5, fals
     block.scale[1] = f_mul(half.scale, s8_to_f<i % 2 * 2 + 1>(half.run_scales[i / 2]));
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
       const I low = half.low[part % 2 * 8 + j];
-      block.q[j] =
-          i_or(part < 2 ? low_nibbles(low) : high_nibbles(low), i_shl<4>(crumbs<2 * part>(half.two[j])));
+      block.q[j] = i_or(part < 2 ? low_nibbles(low) : high_nibbles(low), two_bits<2 * part, 4>(half.two[j]));
     }
     take(i, block);
     if constexpr (part < 3) take_block<i + 1, part + 1>(half, take);
@@ -445,8 +455,7 @@ struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, 
     const I high = i_and(i_shr<16 + 2 * r>(head[0]), i_set(3));
     Block block;
     block.scale[0] = f_mul(scale, f_sub(i_to_f(i_or(low, i_shl<4>(high))), f_set(32)));
-    nibbles_at<r % 4 * 16>(v, block.q);
-    lookup_wide(block.q);
+    levels_at<r % 4 * 16>(kWideLevels.at, v, block.q);
     take(r, block);
     if constexpr (r % 4 < 3) take_from<r + 1>(scale, head, v, take);
   }

@@ -101,13 +101,18 @@ SLUICE_INLINE I f_to_i(F a) {  // to nearest even; |a| < 2^31
 SLUICE_INLINE F as_f(I a) { return __builtin_bit_cast(F, a); }
 SLUICE_INLINE I as_i(F a) { return __builtin_bit_cast(I, a); }
 
-// table[b] for each byte b < 16.
-SLUICE_INLINE I i_lookup(const void* table, I index) {
+// table[b & 15] for each byte b.
+SLUICE_INLINE I i_lookup(const void* table, I v) {
   uint8_t entries[16], bytes[4 * kLanes];
   __builtin_memcpy(entries, table, 16);
-  i_store(bytes, index);
-  for (uint8_t& byte : bytes) byte = entries[byte];
+  i_store(bytes, v);
+  for (uint8_t& byte : bytes) byte = entries[byte & 15];
   return i_load(bytes);
+}
+// Bits kShift to kShift + 31 of high:low; kShift is 8, 16 or 24.
+template <int kShift>
+SLUICE_INLINE I i_funnel(I low, I high) {
+  return i_or(i_shr<kShift>(low), i_shl<32 - kShift>(high));
 }
 
 // Four fields of kBits bits from bit kShift on, a byte each.

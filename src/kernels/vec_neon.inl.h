@@ -62,9 +62,14 @@ SLUICE_INLINE I f_to_i(F a) { return as_u32(vcvtnq_s32_f32(a)); }
 SLUICE_INLINE F as_f(I a) { return vreinterpretq_f32_u32(a); }
 SLUICE_INLINE I as_i(F a) { return vreinterpretq_u32_f32(a); }
 
-SLUICE_INLINE I i_lookup(const void* table, I index) {
+SLUICE_INLINE I i_lookup(const void* table, I v) {
+  const I index = i_and(v, i_set(0x0f0f0f0f));
   return vreinterpretq_u32_u8(
       vqtbl1q_u8(vld1q_u8(static_cast<const uint8_t*>(table)), vreinterpretq_u8_u32(index)));
+}
+template <int kShift>
+SLUICE_INLINE I i_funnel(I low, I high) {
+  return i_or(i_shr<kShift>(low), i_shl<32 - kShift>(high));
 }
 
 template <int kBits, int kShift>
