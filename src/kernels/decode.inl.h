@@ -8,6 +8,7 @@
 //   kHasEight        whether eight(rows, col, take) decodes the eight blocks from col on as take(index,
 //                    block), one by one in registers, with fewer reads than eight times unit()
 //   kReadsInOrder    eight() reads from the first byte to the last, as memory's prefetchers like it
+//   kLooksUp         values come from a table of 16
 //   kHasScalePlanes  scales are in planes of their own: see DecodeAffine
 //
 // Heads of blocks are read as the 16 bytes they begin: that costs less than one 16-bit load for each row.
@@ -37,7 +38,8 @@ struct PanelFormat {
   using Format = PanelFormat;
   using Block = PanelBlock<kRunOf, kMin>;
   static constexpr int kRun = kRunOf, kZeroShift = kZero;
-  static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false, kReadsInOrder = false;
+  static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false, kReadsInOrder = false,
+                        kLooksUp = false;
 };
 
 SLUICE_INLINE I low_nibbles(I v) { return i_and(v, i_set(0x0f0f0f0f)); }
@@ -215,7 +217,7 @@ inline constexpr WideLevels kWideLevels = [] {
 }();
 
 struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>, 2> {
-  static constexpr bool kReadsInOrder = true;
+  static constexpr bool kReadsInOrder = true, kLooksUp = true;
   template <int kAt, int kValuesAt>
   static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
     out->scale[0] = half_at<kAt>(head);
@@ -224,7 +226,7 @@ struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>
 };
 
 struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>, 1> {
-  static constexpr bool kReadsInOrder = true;
+  static constexpr bool kReadsInOrder = true, kLooksUp = true;
   // The doubled levels, 16 above.
   static constexpr uint8_t kLevels[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
   // 2^(e - 128) from e in the exponent of a float, which is 2^(e - 127) but where e is 0 or 255: those get
@@ -448,7 +450,7 @@ struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, fals
 };
 
 struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, true>> {
-  static constexpr bool kReadsInOrder = true;
+  static constexpr bool kReadsInOrder = true, kLooksUp = true;
   template <int r, class Take>  // block r and the rest of its half
   static SLUICE_INLINE void take_from(F scale, const I* head, const I* v, const Take& take) {
     const I low = i_and(i_shr<4 * r>(head[1]), i_set(15));

@@ -6,16 +6,15 @@
 #include "kernels/isa.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(                                                                                 \
-    __attribute__((target(                                                                                    \
-        "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512vbmi2,amx-tile,amx-int8,fma,f16c"))), \
+#pragma clang attribute push(                                                                            \
+    __attribute__((                                                                                      \
+        target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,amx-tile,amx-int8,fma,f16c"))), \
     apply_to = function)
 #else
 // GCC 12 takes the undefined operands inside its own intrinsics for mistakes.
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC target( \
-    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512vbmi2,amx-tile,amx-int8,fma,f16c")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,amx-tile,amx-int8,fma,f16c")
 #endif
 
 #define SLUICE_ISA_NAME "avx512-amx"

@@ -1,21 +1,19 @@
-// AVX-512 F, BW, VL, DQ, VNNI, VBMI and VBMI2 (Ice Lake, Zen 4 and later): what the last two change in
-// avx512, where values of fewer than eight bits are packed without regard to bytes, and blocks without regard
-// to words.
+// AVX-512 F, BW, VL, DQ, VNNI and VBMI (Ice Lake, Zen 4 and later): what VBMI changes in avx512, where values
+// of fewer than eight bits are packed without regard to bytes, or looked up.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 #include "kernels/isa.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(                                                                      \
-    __attribute__((                                                                                \
-        target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512vbmi2,fma,f16c"))), \
+#pragma clang attribute push(                                                                     \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,fma,f16c"))), \
     apply_to = function)
 #else
 // GCC 12 takes the undefined operands inside its own intrinsics for mistakes.
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512vbmi2,fma,f16c")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,fma,f16c")
 #endif
 
 #define SLUICE_ISA_NAME "avx512-vbmi"
@@ -33,7 +31,7 @@ namespace {
 #include "kernels/changes.inl.h"
 // clang-format on
 
-// One input by VBMI2's shifts across words and VBMI's wider table, more as avx512 has it.
+// One input by VBMI's table, which takes nibbles as they lie; more as avx512 has it.
 template <class Decoder>
 void matmul_one(const MatmulArgs& a) noexcept {
   if (a.n_inputs == 1) return matmul_rows<Int8One<typename Decoder::Decode>>(a);
@@ -48,7 +46,7 @@ constexpr TableChanges make_changes() {
     if constexpr (Decode::kHasScalePlanes && !Decode::kIsWide) {
       matmul[static_cast<size_t>(Activation::kF32)] = matmul_f32<IntegerSource<Decode>>;
       matmul[static_cast<size_t>(Activation::kInt8)] = matmul_int8<Decode>;
-    } else if constexpr (!Decode::kHasScalePlanes) {
+    } else if constexpr (Decode::kLooksUp) {
       matmul[static_cast<size_t>(Activation::kInt8)] = matmul_one<decltype(decoder)>;
     }
   });

@@ -93,7 +93,7 @@ SLUICE_INLINE void words_at(const I* read, I* out) {
     if constexpr (kShift == 0)
       out[j] = at[0];
     else
-      out[j] = i_funnel<kShift>(at[0], at[1]);
+      out[j] = i_or(i_shr<kShift>(at[0]), i_shl<32 - kShift>(at[1]));
   }
 }
 

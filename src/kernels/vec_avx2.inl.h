@@ -62,10 +62,6 @@ SLUICE_INLINE I i_lookup(const void* table, I v) {
   const __m128i entries = _mm_loadu_si128(static_cast<const __m128i*>(table));
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), i_and(v, i_set(0x0f0f0f0f)));
 }
-template <int kShift>
-SLUICE_INLINE I i_funnel(I low, I high) {
-  return i_or(i_shr<kShift>(low), i_shl<32 - kShift>(high));
-}
 
 template <int kBits, int kShift>
 SLUICE_INLINE I spread_fields(I v) {

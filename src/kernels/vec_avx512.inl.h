@@ -1,5 +1,5 @@
-// Sixteen lanes on AVX-512 (F, BW, VL, DQ, VNNI; with SLUICE_AVX512_VBMI also VBMI and VBMI2). What the
-// functions mean: vec_generic.inl.h.
+// Sixteen lanes on AVX-512 (F, BW, VL, DQ, VNNI; with SLUICE_AVX512_VBMI also VBMI). What the functions mean:
+// vec_generic.inl.h.
 
 inline constexpr int kLanes = 16;
 inline constexpr int kPanelGroups = 2;
@@ -57,10 +57,6 @@ SLUICE_INLINE F as_f(I a) { return _mm512_castsi512_ps(a); }
 SLUICE_INLINE I as_i(F a) { return _mm512_castps_si512(a); }
 
 #if SLUICE_AVX512_VBMI
-template <int kShift>
-SLUICE_INLINE I i_funnel(I low, I high) {
-  return _mm512_shrdi_epi32(low, high, kShift);
-}
 SLUICE_INLINE I i_lookup(const void* table, I v) {  // of 64 entries the low six bits choose one
   const __m128i entries = _mm_loadu_si128(static_cast<const __m128i*>(table));
   return _mm512_permutexvar_epi8(v, _mm512_broadcast_i32x4(entries));
@@ -73,10 +69,6 @@ SLUICE_INLINE I spread_fields(I v) {
   return i_and(_mm512_multishift_epi64_epi8(from, v), i_set(((1u << kBits) - 1) * 0x01010101u));
 }
 #else
-template <int kShift>
-SLUICE_INLINE I i_funnel(I low, I high) {
-  return i_or(i_shr<kShift>(low), i_shl<32 - kShift>(high));
-}
 SLUICE_INLINE I i_lookup(const void* table, I v) {
   const __m128i entries = _mm_loadu_si128(static_cast<const __m128i*>(table));
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), i_and(v, i_set(0x0f0f0f0f)));

@@ -109,11 +109,6 @@ SLUICE_INLINE I i_lookup(const void* table, I v) {
   for (uint8_t& byte : bytes) byte = entries[byte & 15];
   return i_load(bytes);
 }
-// Bits kShift to kShift + 31 of high:low; kShift is 8, 16 or 24.
-template <int kShift>
-SLUICE_INLINE I i_funnel(I low, I high) {
-  return i_or(i_shr<kShift>(low), i_shl<32 - kShift>(high));
-}
 
 // Four fields of kBits bits from bit kShift on, a byte each.
 template <int kBits, int kShift>

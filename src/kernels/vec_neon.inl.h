@@ -67,10 +67,6 @@ SLUICE_INLINE I i_lookup(const void* table, I v) {
   return vreinterpretq_u32_u8(
       vqtbl1q_u8(vld1q_u8(static_cast<const uint8_t*>(table)), vreinterpretq_u8_u32(index)));
 }
-template <int kShift>
-SLUICE_INLINE I i_funnel(I low, I high) {
-  return i_or(i_shr<kShift>(low), i_shl<32 - kShift>(high));
-}
 
 template <int kBits, int kShift>
 SLUICE_INLINE I spread_fields(I v) {

@@ -109,6 +109,10 @@ double expert_read_speed(const Shape& shape, const HardwareProfile& machine, dou
 struct Cache {
   double slots = 0;
   bool whole = false;
+
+  double share(const ModelInfo& model) const {
+    return whole ? 1 : slots / static_cast<double>(model.n_experts * model.n_moe_layers);
+  }
 };
 Cache cache_of(const ModelInfo& model, const MemoryOutlook& outlook) {
   if (model.n_experts == 0) return {.whole = true};
@@ -121,8 +125,7 @@ Cache cache_of(const ModelInfo& model, const MemoryOutlook& outlook) {
 
 double hit_rate(const ModelInfo& model, const Cache& cache, const Routing& routing) {
   if (cache.whole) return 1;
-  return expected_hit_rate(routing, model.n_experts, model.n_experts_per_token,
-                           cache.slots / static_cast<double>(model.n_experts * model.n_moe_layers));
+  return expected_hit_rate(routing, model.n_experts, model.n_experts_per_token, cache.share(model));
 }
 
 void decode(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,
@@ -207,13 +210,31 @@ std::vector<double> expert_chances(const Routing& routing, int64_t n_experts, in
   return chances;
 }
 
-// Of the `n` most used experts, those that one of `tokens` tokens chooses.
-double touched_experts(const std::vector<double>& chances, double n, double tokens) {
+// That one of `tokens` tokens chooses an expert.
+double touch_chance(double chance, double tokens) { return 1 - std::pow(1 - chance, tokens); }
+
+double touched_experts(const std::vector<double>& chances, double tokens) {
   double sum = 0;
-  for (size_t i = 0; i < chances.size() && static_cast<double>(i) < n; ++i) {
-    sum += std::min(1.0, n - static_cast<double>(i)) * (1 - std::pow(1 - chances[i], tokens));
-  }
+  for (const double chance : chances) sum += touch_chance(chance, tokens);
   return sum;
+}
+
+// How probably a cache of the share `share` of a layer's experts holds each, which are in the order of their
+// use. Between what is used most and what was used last: a policy knows the frequent ones apart, but has seen
+// the rare ones too seldom, and they decide the larger the cache is.
+std::vector<double> resident_chances(const std::vector<double>& chances, double share) {
+  const double n = share * static_cast<double>(chances.size());
+  double low = 0, high = 1e6;  // tokens since which what was used is held: too few, too many
+  for (int step = 0; step < 60; ++step) {
+    const double tokens = (low + high) / 2;
+    (touched_experts(chances, tokens) < n ? low : high) = tokens;
+  }
+  std::vector<double> resident;
+  for (size_t i = 0; i < chances.size(); ++i) {
+    const double by_use = std::clamp(n - static_cast<double>(i), 0.0, 1.0);
+    resident.push_back((1 - share) * by_use + share * (share < 1 ? touch_chance(chances[i], low) : 1));
+  }
+  return resident;
 }
 
 // `is_first`: the cache is still empty, if it is filled by use.
@@ -223,6 +244,8 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
   const Cache cache = cache_of(model, outlook);
   const std::vector<double> chances =
       expert_chances(workload.routing, model.n_experts, model.n_experts_per_token);
+  const std::vector<double> later_resident = resident_chances(chances, cache.share(model));
+  const std::vector<double> none_resident = resident_chances(chances, cache.whole ? 1 : 0);
   const auto n_tokens = static_cast<double>(workload.prompt_tokens);
   const double head_bytes = head_bytes_of(shape);
   const double streamed = static_cast<double>(outlook.streamed_bytes);
@@ -232,28 +255,28 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
       std::max(product_seconds(model, machine, head_bytes, 1), head_streamed / machine.disk_sequential(true));
   for (double done = 0; done < n_tokens;) {
     const double chunk = std::min(static_cast<double>(outlook.prefill_chunk), n_tokens - done);
-    double arithmetic_s = product_seconds(model, machine, shape.dense_bytes - head_bytes, chunk);
-    double missed = 0;
-    double touched = 0;  // experts of a layer
+    const double dense_s = product_seconds(model, machine, shape.dense_bytes - head_bytes, chunk) +
+                           4 * static_cast<double>(model.n_heads * model.head_dim * model.n_layers) *
+                               keys_seen(model, done, chunk) / machine.attention.operations_per_second +
+                           overhead_seconds(model, chunk);
+    const double streamed_s = (streamed - head_streamed) / machine.disk_sequential(true);
+    double experts_s = 0, missed_s = 0;
     if (shape.n_experts > 0) {
-      touched = touched_experts(chances, shape.n_experts, chunk);
+      const double touched = touched_experts(chances, chunk);  // of a layer
       const double rows = chunk * shape.experts_per_token / touched;
-      arithmetic_s += shape.n_moe_layers *
-                      product_seconds(model, machine, touched * shape.expert_bytes, rows) /
-                      (rows < kFewRows ? kFewRowsEfficiency : 1);
-      const double resident = cache.whole             ? shape.n_experts
-                              : is_first && done == 0 ? 0
-                                                      : cache.slots / shape.n_moe_layers;
-      missed =
-          (touched - touched_experts(chances, resident, chunk)) * shape.n_moe_layers * shape.expert_bytes;
+      experts_s = shape.n_moe_layers * product_seconds(model, machine, touched * shape.expert_bytes, rows) /
+                  (rows < kFewRows ? kFewRowsEfficiency : 1);
+      const std::vector<double>& resident = is_first && done == 0 ? none_resident : later_resident;
+      double missed = 0;  // of a layer
+      for (size_t i = 0; i < chances.size(); ++i)
+        missed += touch_chance(chances[i], chunk) * (1 - resident[i]);
+      if (missed > 0) {
+        missed_s = missed * shape.n_moe_layers * shape.expert_bytes / kSweepEfficiency /
+                   expert_read_speed(shape, machine, touched, DiskPattern::kRandom);
+      }
     }
-    arithmetic_s += 4 * static_cast<double>(model.n_heads * model.head_dim * model.n_layers) *
-                    keys_seen(model, done, chunk) / machine.attention.operations_per_second;
-    arithmetic_s += overhead_seconds(model, chunk);
-    double disk_s = (streamed - head_streamed) / machine.disk_sequential(true);
-    if (missed > 0)
-      disk_s += missed / kSweepEfficiency / expert_read_speed(shape, machine, touched, DiskPattern::kRandom);
-    seconds += std::max(arithmetic_s, disk_s);
+    // A layer's experts are read once its router has chosen them, dense weights at any time.
+    seconds += std::max(dense_s + std::max(experts_s, missed_s), streamed_s + missed_s);
     done += chunk;
   }
   return seconds;
@@ -278,8 +301,9 @@ double expected_hit_rate(const Routing& routing, int64_t n_experts, int64_t k, d
   const double share = std::clamp(resident, 0.0, 1.0);
   if (routing.kind == Routing::Kind::kTypical) return std::pow(share, kTypicalExponent);
   const std::vector<double> chances = expert_chances(routing, n_experts, k);
-  const auto all = static_cast<double>(n_experts);
-  return std::min(1.0, touched_experts(chances, share * all, 1) / touched_experts(chances, all, 1));
+  const std::vector<double> held = resident_chances(chances, share);
+  const double hits = std::inner_product(chances.begin(), chances.end(), held.begin(), 0.0);
+  return std::min(1.0, hits / std::accumulate(chances.begin(), chances.end(), 0.0));
 }
 
 Prediction predict(const ModelInfo& model, const MemoryOutlook& outlook, const HardwareProfile& machine,

@@ -37,7 +37,8 @@ struct Routing {
 std::optional<Routing> parse_routing(std::string_view text);
 
 // Hits per expert asked for, of a cache that holds the share `resident` of all experts and gives up the one
-// that is expected last: with kZipf it comes to hold the most frequent ones. `k` of `n_experts` a token.
+// that is expected last: with kZipf it comes to hold the most frequent ones, as far as it can tell them
+// apart. `k` of `n_experts` a token.
 double expected_hit_rate(const Routing& routing, int64_t n_experts, int64_t k, double resident);
 
 struct PlanWorkload {

@@ -129,7 +129,7 @@ TEST(CostModel, TextKeepsToSomeExperts) {
 TEST(CostModel, ZipfHitsAreThoseOfTheSimulator) {
   const std::pair<double, double> counted[] = {{0.1, 0.609}, {0.2, 0.783}, {0.3, 0.860},
                                                {0.5, 0.932}, {0.7, 0.969}, {0.9, 0.988}};
-  for (const auto& [share, hits] : counted) EXPECT_NEAR(hit_rate(kZipf1, share), hits, 0.02) << share;
+  for (const auto& [share, hits] : counted) EXPECT_NEAR(hit_rate(kZipf1, share), hits, 0.01) << share;
 }
 
 TEST(CostModel, RoutingsHaveNames) {

@@ -72,7 +72,7 @@ CpuFeatures detect() {
   f.avx512_vnni = f.avx512 && bit(l7.ecx, 11);
   f.avx512_bf16 = f.avx512 && bit(l7_1.eax, 5);
   f.bf16_is_fast = f.avx512_bf16 && is_amd();
-  f.avx512_vbmi = f.avx512 && bit(l7.ecx, 1) && bit(l7.ecx, 6);
+  f.avx512_vbmi = f.avx512 && bit(l7.ecx, 1);
   const bool tiles_saved = (state & 0x60000) == 0x60000;
   f.amx_int8 = tiles_saved && bit(l7.edx, 24) && bit(l7.edx, 25) && may_use_tiles();
   return f;

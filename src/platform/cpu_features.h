@@ -12,8 +12,8 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool bf16_is_fast = false;  // that is twice as fast as f32: AMD's; Intel's is half as fast
-  bool avx512_vbmi = false;   // VBMI and VBMI2
-  bool amx_int8 = false;      // tiles, and the kernel lets this process use them
+  bool avx512_vbmi = false;
+  bool amx_int8 = false;  // tiles, and the kernel lets this process use them
   bool neon = false;
   bool neon_dotprod = false;
   bool neon_i8mm = false;
