@@ -245,7 +245,7 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
   const std::vector<double> chances =
       expert_chances(workload.routing, model.n_experts, model.n_experts_per_token);
   const std::vector<double> later_resident = resident_chances(chances, cache.share(model));
-  const std::vector<double> none_resident = resident_chances(chances, cache.whole ? 1 : 0);
+  const std::vector<double> first_resident = resident_chances(chances, cache.whole ? 1 : 0);
   const auto n_tokens = static_cast<double>(workload.prompt_tokens);
   const double head_bytes = head_bytes_of(shape);
   const double streamed = static_cast<double>(outlook.streamed_bytes);
@@ -266,7 +266,7 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
       const double rows = chunk * shape.experts_per_token / touched;
       experts_s = shape.n_moe_layers * product_seconds(model, machine, touched * shape.expert_bytes, rows) /
                   (rows < kFewRows ? kFewRowsEfficiency : 1);
-      const std::vector<double>& resident = is_first && done == 0 ? none_resident : later_resident;
+      const std::vector<double>& resident = is_first && done == 0 ? first_resident : later_resident;
       double missed = 0;  // of a layer
       for (size_t i = 0; i < chances.size(); ++i)
         missed += touch_chance(chances[i], chunk) * (1 - resident[i]);
