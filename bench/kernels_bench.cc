@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "encoding/woven.h"
 #include "kernels/kernels.h"
 #include "plan/peaks.h"
 #include "platform/memory_info.h"

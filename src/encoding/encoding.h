@@ -5,9 +5,7 @@
 // A weight is a matrix [rows, cols] (output x input), row-major, one row after another in each plane. GGUF
 // blocks are one plane; MLX affine weights are three: packed values, scales, biases.
 //
-// What stays in memory may be *woven* (kernels.h: weave()): of every kWovenRows neighbouring rows, word w
-// (four bytes) of each lies side by side, then word w + 1. Rows that are left over stay as they are, and so
-// does a weight with a plane whose rows are not whole words.
+// What stays in memory may be woven: see woven.h.
 #pragma once
 
 #include <array>
@@ -100,14 +98,6 @@ std::array<uint64_t, kMaxPlanes> row_bytes(Encoding encoding, EncodingParams par
 
 // Bits per weight with scales, e.g. 4.5 for q4_0.
 double bits_per_weight(Encoding encoding, EncodingParams params) noexcept;
-
-inline constexpr int64_t kWovenRows = 16;
-inline constexpr int64_t kWovenWord = 4;  // bytes
-
-// Rows, from the first, that can be woven.
-constexpr int64_t weavable_rows(int64_t rows, uint64_t row_bytes) {
-  return row_bytes % kWovenWord == 0 ? rows - rows % kWovenRows : 0;
-}
 
 // A weight whose bytes are readable now. Does not own them: valid while the lease (store/weight_store.h)
 // that delivered it lives. Planes have no alignment; row r of plane p is at plane[p] + r * stride[p], unless

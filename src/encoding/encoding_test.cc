@@ -4,6 +4,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "encoding/block_affine.h"
 #include "encoding/block_iq4_nl.h"
@@ -19,6 +20,7 @@
 #include "encoding/block_q5_k.h"
 #include "encoding/block_q6_k.h"
 #include "encoding/block_q8_0.h"
+#include "encoding/woven.h"
 
 namespace sluice {
 namespace {
@@ -44,6 +46,33 @@ TEST(Encoding, InfoSaysWhatTheStructsAre) {
   expect_info<BlockIQ4_NL>(Encoding::kIQ4_NL);
   expect_info<BlockIQ4_XS>(Encoding::kIQ4_XS);
   expect_info<BlockMXFP4>(Encoding::kMXFP4);
+}
+
+// Every byte of a group has one place, and what decoders read at once is in one stretch.
+TEST(Encoding, WeavingMovesEachByteToAPlaceOfItsOwn) {
+  for (size_t e = 0; e < kNumEncodings; ++e) {
+    const auto encoding = static_cast<Encoding>(e);
+    const EncodingInfo& info = encoding_info(encoding);
+    const WovenForm form = woven_form(encoding);
+    SCOPED_TRACE(info.name);
+    if (info.family == Family::kBlock) {
+      EXPECT_EQ(form.block, info.bytes);
+    }
+    EXPECT_EQ(form.block * form.n_unit_blocks() * kWovenRows, form.n_unit_lines() * kWovenLine);
+    const auto row_bytes = static_cast<uint64_t>(3 * form.block * form.n_unit_blocks());
+    std::vector<int> n_read(row_bytes), n_written(row_bytes * kWovenRows);
+    uint64_t next = 0;
+    for_each_woven_run(form, row_bytes, [&](uint64_t at, uint64_t place, uint64_t n, int width) {
+      EXPECT_EQ(place, next);
+      next = place + n * kWovenRows;
+      for (uint64_t i = 0; i < n; ++i) ++n_read.at(at + i);
+      for (uint64_t i = place; i < next; ++i) ++n_written.at(i);
+      EXPECT_TRUE(width == kWovenWord || width == form.loose);
+      EXPECT_EQ(n % static_cast<uint64_t>(width), 0U);
+    });
+    EXPECT_EQ(n_read, std::vector<int>(n_read.size(), 1));
+    EXPECT_EQ(n_written, std::vector<int>(n_written.size(), 1));
+  }
 }
 
 TEST(Encoding, NamesAreUniqueAndFoundInAnyCase) {

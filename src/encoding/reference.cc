@@ -19,6 +19,7 @@
 #include "encoding/block_q6_k.h"
 #include "encoding/block_q8_0.h"
 #include "encoding/half.h"
+#include "encoding/woven.h"
 
 namespace sluice {
 namespace {
@@ -198,14 +199,18 @@ void decode_affine(const WeightView& w, int64_t row, float* out) {
 // Row `row` of the planes of a woven weight, as it was before it was woven.
 void decode_woven_row(const WeightView& w, int64_t row, float* out) {
   std::vector<std::byte> bytes[kMaxPlanes];
+  const WovenForm form = woven_form(w.encoding);
   WeightView one{.encoding = w.encoding, .params = w.params, .rows = 1, .cols = w.cols};
   for (size_t p = 0; p < plane_count(w.encoding); ++p) {
     const std::byte* const group =
         w.plane[p] + static_cast<uint64_t>(row / kWovenRows * kWovenRows) * w.stride[p];
     bytes[p].resize(w.stride[p]);
-    for (uint64_t at = 0; at < w.stride[p]; at += kWovenWord) {
-      std::memcpy(&bytes[p][at], group + at * kWovenRows + row % kWovenRows * kWovenWord, kWovenWord);
-    }
+    for_each_woven_run(form, w.stride[p], [&](uint64_t at, uint64_t place, uint64_t n, int width) {
+      const std::byte* from = group + place + row % kWovenRows * width;
+      for (uint64_t end = at + n; at < end; at += static_cast<uint64_t>(width), from += kWovenRows * width) {
+        std::memcpy(&bytes[p][at], from, static_cast<size_t>(width));
+      }
+    });
     one.plane[p] = bytes[p].data();
     one.stride[p] = w.stride[p];
   }
@@ -268,16 +273,19 @@ void decode_row(const WeightView& w, int64_t row, float* out) noexcept {
   SLUICE_CHECK(false, "no encoding %d", static_cast<int>(w.encoding));
 }
 
-void weave_rows(std::byte* rows, int64_t n_rows, uint64_t row_bytes) {
+void weave_rows(std::byte* rows, int64_t n_rows, uint64_t row_bytes, Encoding encoding) {
+  const WovenForm form = woven_form(encoding);
   const uint64_t n_group_bytes = static_cast<uint64_t>(kWovenRows) * row_bytes;
   for (int64_t n = weavable_rows(n_rows, row_bytes); n > 0; n -= kWovenRows, rows += n_group_bytes) {
     const std::vector<std::byte> group(rows, rows + n_group_bytes);
-    std::byte* to = rows;
-    for (uint64_t at = 0; at < row_bytes; at += kWovenWord) {
-      for (int64_t r = 0; r < kWovenRows; ++r, to += kWovenWord) {
-        std::memcpy(to, &group[static_cast<uint64_t>(r) * row_bytes + at], kWovenWord);
+    for_each_woven_run(form, row_bytes, [&](uint64_t at, uint64_t place, uint64_t n_bytes, int width) {
+      std::byte* to = rows + place;
+      for (uint64_t end = at + n_bytes; at < end; at += static_cast<uint64_t>(width)) {
+        for (uint64_t r = 0; r < kWovenRows; ++r, to += width) {
+          std::memcpy(to, &group[r * row_bytes + at], static_cast<size_t>(width));
+        }
       }
-    }
+    });
   }
 }
 

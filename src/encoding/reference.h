@@ -15,8 +15,8 @@ namespace sluice {
 // Row `row` of `w` into out [w.cols]. Preconditions: 0 <= row < w.rows, cols_fit(). Thread-safe.
 void decode_row(const WeightView& w, int64_t row, float* out) noexcept;
 
-// Weaves the rows of a plane that can be woven, in place (encoding.h).
-void weave_rows(std::byte* rows, int64_t n_rows, uint64_t row_bytes);
+// Weaves the rows of a plane that can be woven, in place (woven.h).
+void weave_rows(std::byte* rows, int64_t n_rows, uint64_t row_bytes, Encoding encoding);
 
 // All of `w` into out [w.rows, w.cols].
 void decode_matrix(const WeightView& w, float* out) noexcept;

@@ -7,11 +7,12 @@
 //   unit(rows, col, out)   out: kUnit / 32 blocks, kPanelGroups apart (the groups of a panel alternate)
 //   kHasEight        whether eight(rows, col, take) decodes the eight blocks from col on as take(index,
 //                    block), one by one in registers, with fewer reads than eight times unit()
-//   kReadsInOrder    eight() reads from the first byte to the last, as memory's prefetchers like it
+//   kIsFollowed      memory's prefetchers follow its reads of woven rows without help
 //   kLooksUp         values come from a table of 16
 //   kHasScalePlanes  scales are in planes of their own: see DecodeAffine
-//
-// Heads of blocks are read as the 16 bytes they begin: that costs less than one 16-bit load for each row.
+
+// Then woven rows are read once, and not a part of each line at a time.
+inline constexpr bool kVectorsAreLines = kLanes == kWovenRows;
 
 template <int kRunOf, bool kMin>
 struct PanelBlock {
@@ -38,7 +39,7 @@ struct PanelFormat {
   using Format = PanelFormat;
   using Block = PanelBlock<kRunOf, kMin>;
   static constexpr int kRun = kRunOf, kZeroShift = kZero;
-  static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false, kReadsInOrder = false,
+  static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false, kIsFollowed = false,
                         kLooksUp = false;
 };
 
@@ -118,89 +119,102 @@ SLUICE_INLINE void levels_at(const uint8_t* table, const I* read, I* q) {
   }
 }
 
-// Eight neighbouring blocks of Decode::kBytes bytes, read in pieces of 32 bytes: take(b, block) for each.
-template <class Decode, int b, int kRead, class Row, class Take>
-SLUICE_INLINE void take_blocks(const Row& row, int64_t at, I* words, const Take& take) {
+// Eight neighbouring blocks of Decode::kBytes bytes of rows that lie apart, read in pieces of 32 bytes:
+// take(b, block) for each.
+template <class Decode, int b, int kRead, class Take>
+SLUICE_INLINE void take_blocks(const LaneRows& row, int64_t at, I* words, const Take& take) {
   constexpr int kBytes = Decode::kBytes, kLeft = 8 * kBytes - kRead, kPiece = kLeft < 32 ? kLeft : 32;
   if constexpr (kRead < kBytes * (b + 1)) {
     load_rows<kPiece>(row, at + kRead, words + kRead / 4);
     take_blocks<Decode, b, kRead + kPiece>(row, at, words, take);
   } else {
     typename Decode::Block block;
-    Decode::template block<kBytes * b, kBytes * b + Decode::kHead>(words, words, &block);
+    if constexpr (Decode::kLoose > 0) block.scale[0] = Decode::template scale_at<kBytes * b>(words);
+    Decode::template rest<kBytes * b + Decode::kLoose>(words, &block);
     take(b, block);
     if constexpr (b < 7) take_blocks<Decode, b + 1, kRead>(row, at, words, take);
   }
 }
 
-// Encodings in blocks of 32 columns that stand alone: kHead bytes, then kValues of values. Decode::block<kAt,
-// kValuesAt>(head, values, &block) makes one from words that were read, where head and values begin at these
-// bytes.
-template <class Decode, class Format, int kHeadOf, int kValues = 16>
+// Encodings in blocks of 32 columns that stand alone. Decode::rest<kAt>(words, &block) makes one, but for a
+// scale that is loose, from words that were read, where what is not loose begins at byte kAt.
+template <class Decode, class Format, Encoding kEncoding>
 struct DecodeBlocks : Format {
   using Block = typename Format::Block;
-  static constexpr int kUnit = 32, kHead = kHeadOf, kBytes = kHead + kValues;
-  static constexpr bool kHasScalePlanes = false, kHasEight = true;
-  template <class Rows, class Take>
-  static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
+  static constexpr int kUnit = 32, kBytes = woven_form(kEncoding).block, kLoose = woven_form(kEncoding).loose;
+  static constexpr bool kHasScalePlanes = false, kHasEight = true, kIsFollowed = true;
+
+  template <int kAt>
+  static SLUICE_INLINE F scale_at(const I* words) {
+    return half_at<kAt>(words);
+  }
+  template <class BlockOf>
+  static SLUICE_INLINE F scale_of(const BlockOf& block) {
+    return block.half();
+  }
+  template <class Take>
+  static SLUICE_INLINE void eight(const RowsOf<LaneRows>& rows, int64_t col, const Take& take) {
     I words[2 * kBytes];
     take_blocks<Decode, 0, 0>(rows.plane[0], col / 32 * kBytes, words, take);
   }
+  template <class Take>
+  static SLUICE_INLINE void eight(const RowsOf<WovenLanes>& rows, int64_t col, const Take& take) {
+    SLUICE_UNROLL for (int b = 0; b < 8; ++b) {
+      Block block;
+      unit(rows, col + 32 * b, &block);
+      take(b, block);
+    }
+  }
   template <class Rows>
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
-    const int64_t at = col / 32 * kBytes;
-    I head[4], values[kValues / 4];
-    load_rows<16>(rows.plane[0], at, head);
-    load_rows<kValues>(rows.plane[0], at + kHead, values);
-    Decode::template block<0, 0>(head, values, out);
+    const auto block = block_of<kEncoding>(rows, col / 32);
+    I words[(kBytes - kLoose) / 4];
+    if constexpr (kLoose > 0) out->scale[0] = Decode::scale_of(block);
+    block.template read<kLoose, kBytes - kLoose>(words);
+    Decode::template rest<0>(words, out);
   }
 };
 
-struct DecodeQ4_0 : DecodeBlocks<DecodeQ4_0, PanelFormat<32, false, 3, false>, 2> {
-  static constexpr bool kReadsInOrder = true;
-  template <int kAt, int kValuesAt>
-  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
-    out->scale[0] = half_at<kAt>(head);
-    nibbles_at<kValuesAt>(values, out->q);
+struct DecodeQ4_0 : DecodeBlocks<DecodeQ4_0, PanelFormat<32, false, 3, false>, Encoding::kQ4_0> {
+  template <int kAt>
+  static SLUICE_INLINE void rest(const I* words, Block* out) {
+    nibbles_at<kAt>(words, out->q);
   }
 };
 
-struct DecodeQ4_1 : DecodeBlocks<DecodeQ4_1, PanelFormat<32, true, -1, false>, 4> {
-  template <int kAt, int kValuesAt>
-  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
-    out->scale[0] = half_at<kAt>(head);
-    out->min[0] = half_at<kAt + 2>(head);
-    nibbles_at<kValuesAt>(values, out->q);
+struct DecodeQ4_1 : DecodeBlocks<DecodeQ4_1, PanelFormat<32, true, -1, false>, Encoding::kQ4_1> {
+  template <int kAt>
+  static SLUICE_INLINE void rest(const I* words, Block* out) {
+    out->scale[0] = half_at<kAt>(words);
+    out->min[0] = half_at<kAt + 2>(words);
+    nibbles_at<kAt + 4>(words, out->q);
   }
 };
 
-struct DecodeQ5_0 : DecodeBlocks<DecodeQ5_0, PanelFormat<32, false, 4, false>, 6> {
-  template <int kAt, int kValuesAt>
-  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
-    out->scale[0] = half_at<kAt>(head);
-    nibbles_at<kValuesAt>(values, out->q);
+struct DecodeQ5_0 : DecodeBlocks<DecodeQ5_0, PanelFormat<32, false, 4, false>, Encoding::kQ5_0> {
+  template <int kAt>
+  static SLUICE_INLINE void rest(const I* words, Block* out) {
     I high;
-    words_at<kAt + 2, 1>(head, &high);
+    words_at<kAt, 1>(words, &high);
+    nibbles_at<kAt + 4>(words, out->q);
     add_fifth_bits<0>(high, out->q);
   }
 };
 
-struct DecodeQ5_1 : DecodeBlocks<DecodeQ5_1, PanelFormat<32, true, -1, false>, 8> {
-  template <int kAt, int kValuesAt>
-  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
-    out->scale[0] = half_at<kAt>(head);
-    out->min[0] = half_at<kAt + 2>(head);
-    nibbles_at<kValuesAt>(values, out->q);
-    add_fifth_bits<0>(head[kAt / 4 + 1], out->q);
+struct DecodeQ5_1 : DecodeBlocks<DecodeQ5_1, PanelFormat<32, true, -1, false>, Encoding::kQ5_1> {
+  template <int kAt>
+  static SLUICE_INLINE void rest(const I* words, Block* out) {
+    out->scale[0] = half_at<kAt>(words);
+    out->min[0] = half_at<kAt + 2>(words);
+    nibbles_at<kAt + 8>(words, out->q);
+    add_fifth_bits<0>(words[kAt / 4 + 1], out->q);
   }
 };
 
-struct DecodeQ8_0 : DecodeBlocks<DecodeQ8_0, PanelFormat<32, false, 7, true>, 2, 32> {
-  static constexpr bool kReadsInOrder = true;
-  template <int kAt, int kValuesAt>
-  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
-    out->scale[0] = half_at<kAt>(head);
-    words_at<kValuesAt, 8>(values, out->q);
+struct DecodeQ8_0 : DecodeBlocks<DecodeQ8_0, PanelFormat<32, false, 7, true>, Encoding::kQ8_0> {
+  template <int kAt>
+  static SLUICE_INLINE void rest(const I* words, Block* out) {
+    words_at<kAt, 8>(words, out->q);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) out->q[j] = wide_from_signed(out->q[j]);
   }
 };
@@ -216,17 +230,16 @@ inline constexpr WideLevels kWideLevels = [] {
   return levels;
 }();
 
-struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>, 2> {
-  static constexpr bool kReadsInOrder = true, kLooksUp = true;
-  template <int kAt, int kValuesAt>
-  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
-    out->scale[0] = half_at<kAt>(head);
-    levels_at<kValuesAt>(kWideLevels.at, values, out->q);
+struct DecodeIQ4_NL : DecodeBlocks<DecodeIQ4_NL, PanelFormat<32, false, 7, true>, Encoding::kIQ4_NL> {
+  static constexpr bool kLooksUp = true;
+  template <int kAt>
+  static SLUICE_INLINE void rest(const I* words, Block* out) {
+    levels_at<kAt>(kWideLevels.at, words, out->q);
   }
 };
 
-struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>, 1> {
-  static constexpr bool kReadsInOrder = true, kLooksUp = true;
+struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>, Encoding::kMXFP4> {
+  static constexpr bool kLooksUp = true;
   // The doubled levels, 16 above.
   static constexpr uint8_t kLevels[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
   // 2^(e - 128) from e in the exponent of a float, which is 2^(e - 127) but where e is 0 or 255: those get
@@ -236,12 +249,19 @@ struct DecodeMXFP4 : DecodeBlocks<DecodeMXFP4, PanelFormat<32, false, 4, false>,
     const I mantissa = i_and(i_shr<9>(i_sub(is_inner, i_set(1))), i_set(1 << 22));
     return f_mul(as_f(i_or(exponent, mantissa)), f_set(0.5f));
   }
-  template <int kAt, int kValuesAt>
-  static SLUICE_INLINE void block(const I* head, const I* values, Block* out) {
+  template <int kAt>
+  static SLUICE_INLINE F scale_at(const I* words) {
     constexpr int kUp = 23 - kAt % 4 * 8;
-    const I word = kUp >= 0 ? i_shl<(kUp & 31)>(head[kAt / 4]) : i_shr<(-kUp & 31)>(head[kAt / 4]);
-    out->scale[0] = power(i_and(word, i_set(0x7f800000)));
-    levels_at<kValuesAt>(kLevels, values, out->q);
+    const I word = kUp >= 0 ? i_shl<(kUp & 31)>(words[kAt / 4]) : i_shr<(-kUp & 31)>(words[kAt / 4]);
+    return power(i_and(word, i_set(0x7f800000)));
+  }
+  template <class BlockOf>
+  static SLUICE_INLINE F scale_of(const BlockOf& block) {
+    return power(i_shl<23>(block.byte()));
+  }
+  template <int kAt>
+  static SLUICE_INLINE void rest(const I* words, Block* out) {
+    levels_at<kAt>(kLevels, words, out->q);
   }
 };
 
@@ -250,10 +270,10 @@ struct SixBitRuns {
   F scale, neg_min;
   I scales[2], mins[2];  // four runs in each word
 };
-template <class Row>
-SLUICE_INLINE SixBitRuns six_bit_runs(const Row& row, int64_t at) {
+template <class BlockOf>
+SLUICE_INLINE SixBitRuns six_bit_runs(const BlockOf& block) {
   I head[4];
-  load_rows<16>(row, at, head);
+  block.template read<0, 16>(head);
   SixBitRuns runs;
   runs.scale = f16_low(head[0]);
   runs.neg_min = f_negate(f16_high(head[0]));
@@ -283,9 +303,11 @@ struct DecodeSuperblocks : Format {
 };
 
 struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, false>> {
-  static constexpr bool kReadsInOrder = true;
-  template <int pair, class Take>  // blocks 2 * pair and 2 * pair + 1, from 8 words
-  static SLUICE_INLINE void take_pair(const SixBitRuns& runs, const I* v, const Take& take) {
+  static constexpr bool kIsFollowed = kVectorsAreLines;
+  template <int pair, class BlockOf, class Take>  // blocks 2 * pair and 2 * pair + 1, and the rest
+  static SLUICE_INLINE void take_pairs(const BlockOf& superblock, const SixBitRuns& runs, const Take& take) {
+    I v[8];
+    superblock.template read<16 + 32 * pair, 32>(v);
     Block block;
     set_run<2 * pair>(runs, &block);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) block.q[j] = low_nibbles(v[j]);
@@ -293,27 +315,23 @@ struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, fals
     set_run<2 * pair + 1>(runs, &block);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) block.q[j] = high_nibbles(v[j]);
     take(2 * pair + 1, block);
+    if constexpr (pair < 3) take_pairs<pair + 1>(superblock, runs, take);
   }
   template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const int64_t at = col / 256 * 144;
-    const SixBitRuns runs = six_bit_runs(rows.plane[0], at);
-    I v[16];
-    load_rows<64>(rows.plane[0], at + 16, v);
-    take_pair<0>(runs, v, take);
-    take_pair<1>(runs, v + 8, take);
-    load_rows<64>(rows.plane[0], at + 80, v);
-    take_pair<2>(runs, v, take);
-    take_pair<3>(runs, v + 8, take);
+    const auto block = block_of<Encoding::kQ4_K>(rows, col / 256);
+    const SixBitRuns runs = six_bit_runs(block);
+    take_pairs<0>(block, runs, take);
   }
 };
 
 struct DecodeQ5_K : DecodeSuperblocks<DecodeQ5_K, PanelFormat<32, true, -1, false>> {
-  template <int pair, class Row, class Take>
-  static SLUICE_INLINE void take_pairs(const Row& row, int64_t at, const SixBitRuns& runs, const I* high,
+  static constexpr bool kIsFollowed = kVectorsAreLines;
+  template <int pair, class BlockOf, class Take>
+  static SLUICE_INLINE void take_pairs(const BlockOf& superblock, const SixBitRuns& runs, const I* high,
                                        const Take& take) {
     I v[8];
-    load_rows<32>(row, at + 48 + 32 * pair, v);
+    superblock.template read<48 + 32 * pair, 32>(v);
     Block block;
     set_run<2 * pair>(runs, &block);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) {
@@ -325,15 +343,15 @@ struct DecodeQ5_K : DecodeSuperblocks<DecodeQ5_K, PanelFormat<32, true, -1, fals
       block.q[j] = i_or(high_nibbles(v[j]), one_bit<2 * pair + 1, 4>(high[j]));
     }
     take(2 * pair + 1, block);
-    if constexpr (pair < 3) take_pairs<pair + 1>(row, at, runs, high, take);
+    if constexpr (pair < 3) take_pairs<pair + 1>(superblock, runs, high, take);
   }
   template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const int64_t at = col / 256 * 176;
-    const SixBitRuns runs = six_bit_runs(rows.plane[0], at);
+    const auto block = block_of<Encoding::kQ5_K>(rows, col / 256);
+    const SixBitRuns runs = six_bit_runs(block);
     I high[8];
-    load_rows<32>(rows.plane[0], at + 16, high);
-    take_pairs<0>(rows.plane[0], at, runs, high, take);
+    block.template read<16, 32>(high);
+    take_pairs<0>(block, runs, high, take);
   }
 };
 
@@ -357,19 +375,17 @@ struct DecodeQ6_K : DecodeSuperblocks<DecodeQ6_K, PanelFormat<16, false, 5, fals
   }
   template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const auto& row = rows.plane[0];
-    const int64_t at = col / 256 * 210;
-    I run_scales[4], tail[4];
-    load_rows<16>(row, at + 192, run_scales);
-    load_rows<16>(row, at + 194, tail);
+    const auto block = block_of<Encoding::kQ6_K>(rows, col / 256);
+    I run_scales[4];
     Half half;
-    half.scale = f16_high(tail[3]);
+    half.scale = block.half();
+    block.template read<192, 16>(run_scales);
     half.run_scales = run_scales;
-    load_rows<64>(row, at, half.low);
-    load_rows<32>(row, at + 128, half.two);
+    block.template read<0, 64>(half.low);
+    block.template read<128, 32>(half.two);
     take_block<0, 0>(half, take);
-    load_rows<64>(row, at + 64, half.low);
-    load_rows<32>(row, at + 160, half.two);
+    block.template read<64, 64>(half.low);
+    block.template read<160, 32>(half.two);
     take_block<4, 0>(half, take);
   }
 };
@@ -394,17 +410,16 @@ struct DecodeQ2_K : DecodeSuperblocks<DecodeQ2_K, PanelFormat<16, true, -1, fals
   }
   template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const auto& row = rows.plane[0];
-    const int64_t at = col / 256 * 84;
+    const auto block = block_of<Encoding::kQ2_K>(rows, col / 256);
     Runs runs;
-    I tail[4], v[8];
-    load_rows<16>(row, at, runs.both);
-    load_rows<16>(row, at + 68, tail);
-    runs.scale = f16_low(tail[3]);
-    runs.neg_min = f_negate(f16_high(tail[3]));
-    load_rows<32>(row, at + 16, v);
+    I both, v[8];
+    block.template read<0, 16>(runs.both);
+    block.template read<80, 4>(&both);
+    runs.scale = f16_low(both);
+    runs.neg_min = f_negate(f16_high(both));
+    block.template read<16, 32>(v);
     take_from<0>(runs, v, take);
-    load_rows<32>(row, at + 48, v);
+    block.template read<48, 32>(v);
     take_from<4>(runs, v, take);
   }
 };
@@ -428,29 +443,27 @@ struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, fals
   }
   template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const auto& row = rows.plane[0];
-    const int64_t at = col / 256 * 110;
-    I tail[4], packed[3];  // the last 16 bytes: two crumbs, run scales, scale
-    load_rows<16>(row, at + 94, tail);
-    words_at<2, 3>(tail, packed);
+    const auto block = block_of<Encoding::kQ3_K>(rows, col / 256);
+    const F scale = block.half();
+    I packed[3];
+    block.template read<96, 12>(packed);
     const I run_scales[4] = {
         i_or(low_nibbles(packed[0]), i_shl<4>(crumbs<0>(packed[2]))),
         i_or(low_nibbles(packed[1]), i_shl<4>(crumbs<2>(packed[2]))),
         i_or(high_nibbles(packed[0]), i_shl<4>(crumbs<4>(packed[2]))),
         i_or(high_nibbles(packed[1]), i_shl<4>(crumbs<6>(packed[2]))),
     };
-    const F scale = f16_high(tail[3]);
     I high[8], v[8];
-    load_rows<32>(row, at, high);
-    load_rows<32>(row, at + 32, v);
+    block.template read<0, 32>(high);
+    block.template read<32, 32>(v);
     take_from<0>(scale, run_scales, high, v, take);
-    load_rows<32>(row, at + 64, v);
+    block.template read<64, 32>(v);
     take_from<4>(scale, run_scales, high, v, take);
   }
 };
 
 struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, true>> {
-  static constexpr bool kReadsInOrder = true, kLooksUp = true;
+  static constexpr bool kIsFollowed = kVectorsAreLines, kLooksUp = true;
   template <int r, class Take>  // block r and the rest of its half
   static SLUICE_INLINE void take_from(F scale, const I* head, const I* v, const Take& take) {
     const I low = i_and(i_shr<4 * r>(head[1]), i_set(15));
@@ -463,13 +476,13 @@ struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, 
   }
   template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const int64_t at = col / 256 * 136;
+    const auto block = block_of<Encoding::kIQ4_XS>(rows, col / 256);
     I head[4], v[16];
-    load_rows<16>(rows.plane[0], at, head);
+    block.template read<0, 16>(head);
     const F scale = f16_low(head[0]);
-    load_rows<64>(rows.plane[0], at + 8, v);
+    block.template read<8, 64>(v);
     take_from<0>(scale, head, v, take);
-    load_rows<64>(rows.plane[0], at + 72, v);
+    block.template read<72, 64>(v);
     take_from<4>(scale, head, v, take);
   }
 };

@@ -97,7 +97,7 @@ struct Int8One {
   static constexpr int64_t kUnit = Decode::kUnit, kChunk = 512;
   static constexpr bool kIsFused = true;
   static constexpr bool kTakesWoven = true;
-  static constexpr Lead kLead = Decode::kReadsInOrder ? Lead::kNone : kPlanes == 1 ? Lead::kNear : Lead::kFar;
+  static constexpr Lead kLead = Decode::kIsFollowed ? Lead::kNone : kPlanes == 1 ? Lead::kNear : Lead::kFar;
   struct Panel {};
   static int64_t steps(int64_t cols) { return cols / 32 * kGroups; }
 

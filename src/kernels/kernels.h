@@ -95,12 +95,12 @@ struct MatmulTask {
   bool f32_activations = false;  // of this product, also where Compute's is false
 };
 
-// Weaves rows of one plane of a weight in place (encoding/encoding.h), those that can be: returns how many,
+// Weaves rows of one plane of a weight in place (encoding/woven.h), those that can be: returns how many,
 // which must be the same for all planes: WeightView::woven_rows. Products of woven rows have the same bits
 // and are faster: with one input, memory is read in order and nothing is transposed. Woven integers are for
 // int8 inputs alone. `scratch` grows on demand.
 int64_t weave(const KernelTable& table, std::byte* rows, int64_t n_rows, uint64_t row_bytes,
-              std::vector<std::byte>& scratch);
+              Encoding encoding, std::vector<std::byte>& scratch);
 
 // All products in one parallel region, rows handed out in small blocks.
 void matmul(const Compute& compute, std::span<const MatmulTask> tasks);

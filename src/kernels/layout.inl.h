@@ -1,5 +1,5 @@
-// The two ways in which weight rows lie in memory (encoding/encoding.h), and what the products need of each:
-// rows in the lanes of vectors, and their bytes brought to the cache ahead.
+// The two ways in which weight rows lie in memory (encoding/woven.h), and what the products need of each:
+// rows in the lanes of vectors, as bytes of a plane or as blocks, and their bytes brought to the cache ahead.
 
 // Bytes of `chunk` columns of each plane of a row.
 template <int kPlanes>
@@ -97,33 +97,101 @@ SLUICE_INLINE void words_at(const I* read, I* out) {
   }
 }
 
-// kLanes neighbours in a woven group: one word of each is one vector.
-struct WovenLanes {
-  static constexpr int64_t kWordBytes = kWovenRows * kWovenWord;  // from word to word
-  const std::byte* base;
+// Block `index` of kLanes rows that lie apart. As all that know blocks it has
+//   read<kAt, kBytes>(out)   bytes from kAt on, whole words; where it is woven they lie in one part of its
+//   form half(), byte()           what is loose in it: an f16, or a byte
+template <Encoding kEncoding>
+struct RowBlock {
+  static constexpr WovenForm kForm = woven_form(kEncoding);
+  const LaneRows& row;
+  int64_t begin;  // byte of a row
 
-  const std::byte* word(int64_t offset) const {  // that byte `offset` of the rows is in
-    return base + static_cast<uint64_t>(offset) / kWovenWord * kWordBytes;
+  RowBlock(const LaneRows& rows, int64_t index) : row(rows), begin(index * kForm.block) {}
+
+  template <int kAt, int kBytes>
+  SLUICE_INLINE void read(I* out) const {
+    constexpr int kPiece = kBytes >= 64 ? 64 : kBytes >= 32 ? 32 : kBytes >= 16 ? 16 : kBytes;
+    load_rows<kPiece>(row, begin + kAt, out);
+    if constexpr (kBytes > kPiece) read<kAt + kPiece, kBytes - kPiece>(out + kPiece / 4);
+  }
+  // Read as the 16 bytes that a block begins or ends with: that costs less than 16 bits for each row.
+  SLUICE_INLINE F half() const {
+    constexpr bool kIsFirst = kForm.loose_at == 0;
+    I words[4];
+    load_rows<16>(row, begin + (kIsFirst ? 0 : kForm.block - 16), words);
+    return kIsFirst ? f16_low(words[0]) : f16_high(words[3]);
+  }
+  SLUICE_INLINE I byte() const {
+    I words[4];
+    load_rows<16>(row, begin, words);
+    return i_and(words[0], i_set(0xff));
   }
 };
-// As for rows that lie apart, N a multiple of 4.
+
+// kLanes neighbours in a woven group: one word of each is one vector.
+struct WovenLanes {
+  const std::byte* base;  // the first line of the group, where the first word of the first of them is
+  int64_t lane;           // of the group that is the first of them
+
+  const std::byte* word(
+      int64_t offset) const {  // that byte `offset` of rows whose words keep their order is in
+    return base + static_cast<uint64_t>(offset) / kWovenWord * kWovenLine;
+  }
+};
+// As for rows that lie apart, where words keep their order; N is a multiple of 4.
 template <int N>
 SLUICE_INLINE void load_rows(const WovenLanes& row, int64_t offset, I* out) {
   const std::byte* const word = row.word(offset);
   const auto load = [&](I* to, int n) SLUICE_LAMBDA_INLINE {
-    SLUICE_UNROLL for (int j = 0; j < n; ++j) to[j] = i_load(word + j * WovenLanes::kWordBytes);
+    SLUICE_UNROLL for (int j = 0; j < n; ++j) to[j] = i_load(word + j * kWovenLine);
   };
-  const auto within = static_cast<uint64_t>(offset) % kWovenWord;
-  if (within == 0) return load(out, N / 4);
+  if (offset % kWovenWord == 0) return load(out, N / 4);
   I read[N / 4 + 1];
   load(read, N / 4 + 1);
-  if (within == 2) return words_at<2, N / 4>(read, out);
-  if (within == 1) return words_at<1, N / 4>(read, out);
-  words_at<3, N / 4>(read, out);
+  words_at<2, N / 4>(read, out);
 }
 SLUICE_INLINE I load_rows_u16(const WovenLanes& row, int64_t offset) {
   const I word = i_load(row.word(offset));
-  return offset % 4 == 0 ? i_and(word, i_set(0xffff)) : i_shr<16>(word);
+  return offset % kWovenWord == 0 ? i_and(word, i_set(0xffff)) : i_shr<16>(word);
+}
+
+template <Encoding kEncoding>
+struct WovenBlock {
+  static constexpr WovenForm kForm = woven_form(kEncoding);
+  const std::byte *words, *loose;
+
+  WovenBlock(const WovenLanes& rows, int64_t index) {
+    constexpr uint64_t kBlocks = kForm.n_unit_blocks();
+    const uint64_t unit = static_cast<uint64_t>(index) / kBlocks, i = static_cast<uint64_t>(index) % kBlocks;
+    const std::byte* const begin =
+        rows.base + unit * static_cast<uint64_t>(kForm.n_unit_lines() * kWovenLine);
+    words = begin + ((kForm.loose > 0) + i * kForm.n_words()) * kWovenLine;
+    const int64_t lane = kLanes == kWovenRows ? 0 : rows.lane;
+    loose = begin + i * (kWovenRows * kForm.loose) - lane * (kWovenWord - kForm.loose);
+  }
+
+  // Spread among the arithmetic, fewer loads would wait for memory at once (Q5_K, one core: 0.8 of the
+  // speed).
+  template <int kAt, int kBytes>
+  SLUICE_INLINE void read(I* out) const {
+    constexpr int kWord = kForm.word_of(kAt);
+    static_assert(kWord >= 0 && kForm.word_of(kAt + kBytes - 1) == kWord + kBytes / kWovenWord - 1);
+    SLUICE_UNROLL for (int j = 0; j < kBytes / kWovenWord; ++j) {
+      out[j] = i_load(words + (kWord + j) * kWovenLine);
+      i_keep(out[j]);
+    }
+  }
+  SLUICE_INLINE F half() const { return f16_load(loose); }
+  SLUICE_INLINE I byte() const { return u8_load(loose); }
+};
+
+template <Encoding kEncoding>
+SLUICE_INLINE RowBlock<kEncoding> block_of(const RowsOf<LaneRows>& rows, int64_t index) {
+  return {rows.plane[0], index};
+}
+template <Encoding kEncoding>
+SLUICE_INLINE WovenBlock<kEncoding> block_of(const RowsOf<WovenLanes>& rows, int64_t index) {
+  return {rows.plane[0], index};
 }
 
 struct Woven {
@@ -131,11 +199,11 @@ struct Woven {
 
   // The kLanes rows that `first` is among.
   static SLUICE_INLINE Rows rows_at(const MatmulArgs& w, int64_t first, int64_t /*apart*/, int64_t /*n*/) {
-    const int64_t group = first / kWovenRows * kWovenRows, within = (first - group) / kLanes * kLanes;
+    const int64_t group = first / kWovenRows * kWovenRows, lane = (first - group) / kLanes * kLanes;
     Rows rows;
     rows.params = w.params;
     for (size_t p = 0; p < kMaxPlanes; ++p) {
-      rows.plane[p].base = w.plane[p] + group * static_cast<int64_t>(w.stride[p]) + within * kWovenWord;
+      rows.plane[p] = {w.plane[p] + group * static_cast<int64_t>(w.stride[p]) + lane * kWovenWord, lane};
     }
     return rows;
   }
@@ -196,7 +264,8 @@ struct Woven {
 };
 
 // See table.h.
-inline void weave_rows(std::byte* rows, int64_t n_rows, uint64_t row_bytes, std::byte* scratch) noexcept {
+inline void weave_rows(std::byte* rows, int64_t n_rows, uint64_t row_bytes, const WovenForm& form,
+                       std::byte* scratch) noexcept {
   const auto n_bytes = static_cast<int64_t>(row_bytes);
   const auto apart = static_cast<int64_t>(weave_scratch_stride(row_bytes));
   for (int64_t first = 0; first < n_rows; first += kWovenRows) {
@@ -204,19 +273,35 @@ inline void weave_rows(std::byte* rows, int64_t n_rows, uint64_t row_bytes, std:
     for (int64_t r = 0; r < kWovenRows; ++r) {
       __builtin_memcpy(scratch + r * apart, group + r * n_bytes, row_bytes);
     }
-    for (int64_t lane = 0; lane < kWovenRows; lane += kLanes) {
-      const LaneRows from = lane_rows(scratch + lane * apart, apart, kLanes);
-      std::byte* to = group + lane * kWovenWord;
-      I word[16];
-      int64_t at = 0;
-      for (; at + 64 <= n_bytes; at += 64) {
-        load_rows<64>(from, at, word);
-        SLUICE_UNROLL for (int j = 0; j < 16; ++j, to += WovenLanes::kWordBytes) i_store(to, word[j]);
+    for_each_woven_run(form, row_bytes, [&](uint64_t begin, uint64_t place, uint64_t n_run, int width) {
+      const auto first_byte = static_cast<int64_t>(begin);
+      if (width < kWovenWord) {
+        const std::byte* const from = scratch + first_byte;
+        std::byte* const to = group + place;
+        for (int64_t r = 0; width == 2 && r < kWovenRows; ++r)
+          __builtin_memcpy(to + 2 * r, from + r * apart, 2);
+        for (int64_t r = 0; width == 1 && r < kWovenRows; ++r) to[r] = from[r * apart];
+        return;
       }
-      for (; at < n_bytes; at += 4, to += WovenLanes::kWordBytes) {
-        load_rows<4>(from, at, word);
-        i_store(to, word[0]);
+      for (int64_t lane = 0; lane < kWovenRows; lane += kLanes) {
+        const LaneRows from = lane_rows(scratch + lane * apart, apart, kLanes);
+        std::byte* to = group + place + lane * kWovenWord;
+        const int64_t end = first_byte + static_cast<int64_t>(n_run);
+        I word[16];
+        int64_t at = first_byte;
+        for (; at + 64 <= end; at += 64) {
+          load_rows<64>(from, at, word);
+          SLUICE_UNROLL for (int j = 0; j < 16; ++j, to += kWovenLine) i_store(to, word[j]);
+        }
+        for (; at + 16 <= end; at += 16) {
+          load_rows<16>(from, at, word);
+          SLUICE_UNROLL for (int j = 0; j < 4; ++j, to += kWovenLine) i_store(to, word[j]);
+        }
+        for (; at < end; at += 4, to += kWovenLine) {
+          load_rows<4>(from, at, word);
+          i_store(to, word[0]);
+        }
       }
-    }
+    });
   }
 }

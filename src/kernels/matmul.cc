@@ -95,11 +95,11 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, const TaskSize&
 }  // namespace
 
 int64_t weave(const KernelTable& table, std::byte* rows, int64_t n_rows, uint64_t row_bytes,
-              std::vector<std::byte>& scratch) {
+              Encoding encoding, std::vector<std::byte>& scratch) {
   const int64_t n = weavable_rows(n_rows, row_bytes);
   if (n == 0) return 0;
   scratch.resize(std::max<size_t>(scratch.size(), weave_scratch_bytes(row_bytes)));
-  table.weave(rows, n, row_bytes, scratch.data());
+  table.weave(rows, n, row_bytes, woven_form(encoding), scratch.data());
   return n;
 }
 

@@ -355,7 +355,8 @@ TestWeight woven(const Compute& compute, const TestWeight& w) {
     out.plane[p].resize(w.plane[p].size());
     std::copy(w.plane[p].begin(), w.plane[p].end(), out.plane[p].begin());
     out.view.plane[p] = out.plane[p].data();
-    out.view.woven_rows = weave(*compute.table, out.plane[p].data(), w.view.rows, w.view.stride[p], scratch);
+    out.view.woven_rows =
+        weave(*compute.table, out.plane[p].data(), w.view.rows, w.view.stride[p], w.view.encoding, scratch);
   }
   return out;
 }
@@ -373,7 +374,7 @@ TEST_P(Matmul, WovenWeightsGiveTheSameBits) {
       ASSERT_EQ(w.view.woven_rows, rows / 16 * 16) << describe(c);
       for (size_t p = 0; p < plane_count(c.encoding); ++p) {
         std::vector<std::byte> expected(plain.plane[p].begin(), plain.plane[p].end());
-        weave_rows(expected.data(), rows, plain.view.stride[p]);
+        weave_rows(expected.data(), rows, plain.view.stride[p], c.encoding);
         ASSERT_TRUE(std::equal(expected.begin(), expected.end(), w.plane[p].begin())) << describe(c);
       }
       const int64_t n = is_slow ? 20 : 70;

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "encoding/encoding.h"
+#include "encoding/woven.h"
 #include "kernels/activation.h"
 #include "kernels/kernels.h"
 
@@ -70,7 +71,8 @@ constexpr int64_t attention_partial_floats(int64_t n_rows, int64_t head_dim) {
 using AttentionSegmentFn = void (*)(const AttentionArgs&, int64_t segment, float* partial) noexcept;
 
 // Weaves `n_rows` (a multiple of kWovenRows) of `row_bytes` in place. `scratch` holds weave_scratch_bytes().
-using WeaveFn = void (*)(std::byte* rows, int64_t n_rows, uint64_t row_bytes, std::byte* scratch) noexcept;
+using WeaveFn = void (*)(std::byte* rows, int64_t n_rows, uint64_t row_bytes, const WovenForm& form,
+                         std::byte* scratch) noexcept;
 // Rows in the scratch are further apart than in memory, where many would compete for one place in the cache.
 constexpr uint64_t weave_scratch_stride(uint64_t row_bytes) { return (row_bytes + 63) / 64 * 64 + 64; }
 constexpr uint64_t weave_scratch_bytes(uint64_t row_bytes) {

@@ -34,6 +34,7 @@ SLUICE_INLINE F f_round(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_I
 
 SLUICE_INLINE I i_set(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
 SLUICE_INLINE I i_load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+SLUICE_INLINE void i_keep(I&) {}
 SLUICE_INLINE void i_store(void* p, I x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 SLUICE_INLINE I i_add(I a, I b) { return _mm256_add_epi32(a, b); }
 SLUICE_INLINE I i_sub(I a, I b) { return _mm256_sub_epi32(a, b); }
@@ -117,6 +118,9 @@ SLUICE_INLINE void bf16_store(void* p, F x) {
 }
 SLUICE_INLINE F i8_load(const void* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))));
+}
+SLUICE_INLINE I u8_load(const void* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)));
 }
 SLUICE_INLINE void i8_store(void* p, I x) {
   const __m128i half = narrow_16(x);

@@ -72,6 +72,9 @@ SLUICE_INLINE I i_load(const void* p) {
   __builtin_memcpy(&out, p, sizeof(out));
   return out;
 }
+// Where many registers are: loads before it stay together, and are not moved to the arithmetic that uses
+// them.
+SLUICE_INLINE void i_keep(I&) {}
 SLUICE_INLINE void i_store(void* p, I x) { __builtin_memcpy(p, &x, sizeof(x)); }
 SLUICE_INLINE I i_add(I a, I b) { return {a.lane + b.lane}; }
 SLUICE_INLINE I i_sub(I a, I b) { return {a.lane - b.lane}; }
@@ -169,6 +172,12 @@ SLUICE_INLINE F i8_load(const void* p) {
   int8_t bytes[kLanes];
   __builtin_memcpy(bytes, p, sizeof(bytes));
   return each<F>([&](int i) { return static_cast<float>(bytes[i]); });
+}
+// kLanes consecutive bytes, a word each.
+SLUICE_INLINE I u8_load(const void* p) {
+  uint8_t bytes[kLanes];
+  __builtin_memcpy(bytes, p, sizeof(bytes));
+  return each<I>([&](int i) { return uint32_t{bytes[i]}; });
 }
 // Each word to a signed byte (they fit): kLanes bytes.
 SLUICE_INLINE void i8_store(void* p, I x) {

@@ -35,6 +35,7 @@ SLUICE_INLINE I i_set(uint32_t x) { return vdupq_n_u32(x); }
 SLUICE_INLINE I i_load(const void* p) {
   return vreinterpretq_u32_u8(vld1q_u8(static_cast<const uint8_t*>(p)));
 }
+SLUICE_INLINE void i_keep(I&) {}
 SLUICE_INLINE void i_store(void* p, I x) { vst1q_u8(static_cast<uint8_t*>(p), vreinterpretq_u8_u32(x)); }
 SLUICE_INLINE I i_add(I a, I b) { return vaddq_u32(a, b); }
 SLUICE_INLINE I i_sub(I a, I b) { return vsubq_u32(a, b); }
@@ -114,6 +115,11 @@ SLUICE_INLINE F i8_load(const void* p) {
   __builtin_memcpy(&four, p, 4);
   const int16x8_t words = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)));
   return vcvtq_f32_s32(vmovl_s16(vget_low_s16(words)));
+}
+SLUICE_INLINE I u8_load(const void* p) {
+  uint32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)))));
 }
 SLUICE_INLINE void i8_store(void* p, I x) {
   const uint16x4_t half = vmovn_u32(x);

@@ -10,6 +10,7 @@
 #include "base/align.h"
 #include "base/error.h"
 #include "encoding/reference.h"
+#include "encoding/woven.h"
 #include "format/gguf.h"
 #include "model/arch_spec.h"
 #include "model/bound_model.h"
@@ -221,7 +222,9 @@ class Binder {
     }
     for (size_t p = 0; p < source.n_planes(); ++p) {
       unit.extents.push_back(source.extent(p, index, begin, n));
-      if (can_be_woven) unit.extents.back().row_bytes = source.row_bytes[p];
+      if (!can_be_woven) continue;
+      unit.extents.back().row_bytes = source.row_bytes[p];
+      unit.extents.back().encoding = source.encoding;
     }
     return ref;
   }

@@ -195,8 +195,8 @@ void Model::load(uint64_t weight_bytes, MemoryBudget& budget,
   options.weight_bytes = weight_bytes;
   if (!m.options.compute.f32_activations) {
     options.weave = [&table = *m.options.compute.table, scratch = std::vector<std::byte>()](
-                        std::byte* rows, int64_t n_rows, uint64_t row_bytes) mutable {
-      weave(table, rows, n_rows, row_bytes, scratch);
+                        std::byte* rows, int64_t n_rows, uint64_t row_bytes, Encoding encoding) mutable {
+      weave(table, rows, n_rows, row_bytes, encoding, scratch);
     };
   }
   auto store = std::make_unique<WeightStore>(m.bound.files, m.bound.units, options, budget);

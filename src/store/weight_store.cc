@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/units.h"
+#include "encoding/woven.h"
 #include "platform/clock.h"
 #include "platform/drive_temperature.h"
 #include "platform/memory_info.h"
@@ -152,7 +153,7 @@ struct WeightStore::Impl {
   RowRing rows;
   Pacer pacer;
   const bool has_woven;  // what is pinned, where it can be
-  std::function<void(std::byte*, int64_t, uint64_t)> weave;
+  std::function<void(std::byte*, int64_t, uint64_t, Encoding)> weave;
 
   std::vector<float> rates;  // of former runs, or empty
   uint64_t load_bytes_read = 0, load_reads = 0;
@@ -579,7 +580,8 @@ struct WeightStore::Impl {
     for (size_t i = 0; i < extents.size(); ++i) {
       if (extents[i].row_bytes == 0) continue;
       weave(transfer.base + transfer.layout->extent_at[i],
-            static_cast<int64_t>(extents[i].bytes / extents[i].row_bytes), extents[i].row_bytes);
+            static_cast<int64_t>(extents[i].bytes / extents[i].row_bytes), extents[i].row_bytes,
+            extents[i].encoding);
     }
   }
 

@@ -30,7 +30,9 @@ struct Extent {
   uint32_t file = 0;  // index into the store's files
   uint64_t offset = 0;
   uint64_t bytes = 0;
-  uint64_t row_bytes = 0;  // of a weight's plane that may be woven; 0: it stays as it is
+  // Of a weight's plane that may be woven; 0: it stays as it is.
+  uint64_t row_bytes = 0;
+  Encoding encoding = Encoding::kF32;  // of that weight
 };
 
 enum class UnitKind : uint8_t {
@@ -141,9 +143,9 @@ class Lease {
 enum class IoChoice : uint8_t { kAuto, kBuffered, kDirect };
 
 struct StoreOptions {
-  // Weaves rows of a plane in place (encoding/encoding.h). Asked of what load() brings into memory to stay;
+  // Weaves rows of a plane in place (encoding/woven.h). Asked of what load() brings into memory to stay;
   // what comes and goes is left as it was read. Null: nothing is woven.
-  std::function<void(std::byte* rows, int64_t n_rows, uint64_t row_bytes)> weave;
+  std::function<void(std::byte* rows, int64_t n_rows, uint64_t row_bytes, Encoding encoding)> weave;
   uint64_t weight_bytes = UINT64_MAX;  // bound on everything the store allocates
   IoChoice io = IoChoice::kAuto;       // kAuto: direct when what must be read again exceeds spare memory
   size_t queue_depth = 16;             // reads of 512 KiB in flight, or up to 8 times as many smaller ones
