@@ -8,6 +8,9 @@
 //   kHasEight        whether eight(rows, col, take) decodes the eight blocks from col on as take(index,
 //                    block), one by one in registers, with fewer reads than eight times unit()
 //   kIsFollowed      memory's prefetchers follow its reads of woven rows without help
+//   kInTurns         groups of woven rows may be read in turns (Int8InTurns). Then begin(rows, col) returns
+//   what
+//                    step<0>() to step<kSteps - 1>() share, which take the eight blocks as eight() does
 //   kLooksUp         values come from a table of 16
 //   kHasScalePlanes  scales are in planes of their own: see DecodeAffine
 
@@ -40,7 +43,7 @@ struct PanelFormat {
   using Block = PanelBlock<kRunOf, kMin>;
   static constexpr int kRun = kRunOf, kZeroShift = kZero;
   static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false, kIsFollowed = false,
-                        kLooksUp = false;
+                        kInTurns = false, kLooksUp = false;
 };
 
 SLUICE_INLINE I low_nibbles(I v) { return i_and(v, i_set(0x0f0f0f0f)); }
@@ -136,13 +139,26 @@ SLUICE_INLINE void take_blocks(const LaneRows& row, int64_t at, I* words, const 
   }
 }
 
+// The eight blocks from col on, a step after the other.
+template <class Decode, int kStep, class Rows, class State, class Take>
+SLUICE_INLINE void steps_from(const Rows& rows, int64_t col, const State& state, const Take& take) {
+  Decode::template step<kStep>(rows, col, state, take);
+  if constexpr (kStep + 1 < Decode::kSteps) steps_from<Decode, kStep + 1>(rows, col, state, take);
+}
+template <class Decode, class Rows, class Take>
+SLUICE_INLINE void all_steps(const Rows& rows, int64_t col, const Take& take) {
+  const typename Decode::State state = Decode::begin(rows, col);
+  steps_from<Decode, 0>(rows, col, state, take);
+}
+
 // Encodings in blocks of 32 columns that stand alone. Decode::rest<kAt>(words, &block) makes one, but for a
 // scale that is loose, from words that were read, where what is not loose begins at byte kAt.
 template <class Decode, class Format, Encoding kEncoding>
 struct DecodeBlocks : Format {
   using Block = typename Format::Block;
   static constexpr int kUnit = 32, kBytes = woven_form(kEncoding).block, kLoose = woven_form(kEncoding).loose;
-  static constexpr bool kHasScalePlanes = false, kHasEight = true, kIsFollowed = true;
+  static constexpr bool kHasScalePlanes = false, kHasEight = true, kIsFollowed = true,
+                        kInTurns = kVectorsAreLines;
 
   template <int kAt>
   static SLUICE_INLINE F scale_at(const I* words) {
@@ -159,7 +175,15 @@ struct DecodeBlocks : Format {
   }
   template <class Take>
   static SLUICE_INLINE void eight(const RowsOf<WovenLanes>& rows, int64_t col, const Take& take) {
-    SLUICE_UNROLL for (int b = 0; b < 8; ++b) {
+    all_steps<Decode>(rows, col, take);
+  }
+  struct State {};
+  static constexpr int kSteps = 4;
+  static SLUICE_INLINE State begin(const RowsOf<WovenLanes>&, int64_t) { return {}; }
+  template <int kStep, class Take>
+  static SLUICE_INLINE void step(const RowsOf<WovenLanes>& rows, int64_t col, const State&,
+                                 const Take& take) {
+    SLUICE_UNROLL for (int b = 2 * kStep; b < 2 * kStep + 2; ++b) {
       Block block;
       unit(rows, col + 32 * b, &block);
       take(b, block);
@@ -212,6 +236,7 @@ struct DecodeQ5_1 : DecodeBlocks<DecodeQ5_1, PanelFormat<32, true, -1, false>, E
 };
 
 struct DecodeQ8_0 : DecodeBlocks<DecodeQ8_0, PanelFormat<32, false, 7, true>, Encoding::kQ8_0> {
+  static constexpr bool kInTurns = false;
   template <int kAt>
   static SLUICE_INLINE void rest(const I* words, Block* out) {
     words_at<kAt, 8>(words, out->q);
@@ -303,25 +328,28 @@ struct DecodeSuperblocks : Format {
 };
 
 struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, false>> {
-  static constexpr bool kIsFollowed = kVectorsAreLines;
-  template <int pair, class BlockOf, class Take>  // blocks 2 * pair and 2 * pair + 1, and the rest
-  static SLUICE_INLINE void take_pairs(const BlockOf& superblock, const SixBitRuns& runs, const Take& take) {
+  static constexpr bool kIsFollowed = kVectorsAreLines, kInTurns = kVectorsAreLines;
+  using State = SixBitRuns;
+  static constexpr int kSteps = 4;
+  template <class Rows>
+  static SLUICE_INLINE State begin(const Rows& rows, int64_t col) {
+    return six_bit_runs(block_of<Encoding::kQ4_K>(rows, col / 256));
+  }
+  template <int kPair, class Rows, class Take>
+  static SLUICE_INLINE void step(const Rows& rows, int64_t col, const State& runs, const Take& take) {
     I v[8];
-    superblock.template read<16 + 32 * pair, 32>(v);
+    block_of<Encoding::kQ4_K>(rows, col / 256).template read<16 + 32 * kPair, 32>(v);
     Block block;
-    set_run<2 * pair>(runs, &block);
+    set_run<2 * kPair>(runs, &block);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) block.q[j] = low_nibbles(v[j]);
-    take(2 * pair, block);
-    set_run<2 * pair + 1>(runs, &block);
+    take(2 * kPair, block);
+    set_run<2 * kPair + 1>(runs, &block);
     SLUICE_UNROLL for (int j = 0; j < 8; ++j) block.q[j] = high_nibbles(v[j]);
-    take(2 * pair + 1, block);
-    if constexpr (pair < 3) take_pairs<pair + 1>(superblock, runs, take);
+    take(2 * kPair + 1, block);
   }
   template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const auto block = block_of<Encoding::kQ4_K>(rows, col / 256);
-    const SixBitRuns runs = six_bit_runs(block);
-    take_pairs<0>(block, runs, take);
+    all_steps<DecodeQ4_K>(rows, col, take);
   }
 };
 
@@ -463,27 +491,37 @@ struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, fals
 };
 
 struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, true>> {
-  static constexpr bool kIsFollowed = kVectorsAreLines, kLooksUp = true;
+  static constexpr bool kIsFollowed = kVectorsAreLines, kInTurns = kVectorsAreLines, kLooksUp = true;
+  struct State {
+    F scale;
+    I high, low;  // of the run scales: two bits each in the upper half, four bits each
+  };
+  static constexpr int kSteps = 2;
   template <int r, class Take>  // block r and the rest of its half
-  static SLUICE_INLINE void take_from(F scale, const I* head, const I* v, const Take& take) {
-    const I low = i_and(i_shr<4 * r>(head[1]), i_set(15));
-    const I high = i_and(i_shr<16 + 2 * r>(head[0]), i_set(3));
+  static SLUICE_INLINE void take_from(const State& state, const I* v, const Take& take) {
+    const I low = i_and(i_shr<4 * r>(state.low), i_set(15));
+    const I high = i_and(i_shr<16 + 2 * r>(state.high), i_set(3));
     Block block;
-    block.scale[0] = f_mul(scale, f_sub(i_to_f(i_or(low, i_shl<4>(high))), f_set(32)));
+    block.scale[0] = f_mul(state.scale, f_sub(i_to_f(i_or(low, i_shl<4>(high))), f_set(32)));
     levels_at<r % 4 * 16>(kWideLevels.at, v, block.q);
     take(r, block);
-    if constexpr (r % 4 < 3) take_from<r + 1>(scale, head, v, take);
+    if constexpr (r % 4 < 3) take_from<r + 1>(state, v, take);
+  }
+  template <class Rows>
+  static SLUICE_INLINE State begin(const Rows& rows, int64_t col) {
+    I head[4];
+    block_of<Encoding::kIQ4_XS>(rows, col / 256).template read<0, 16>(head);
+    return {f16_low(head[0]), head[0], head[1]};
+  }
+  template <int kHalf, class Rows, class Take>
+  static SLUICE_INLINE void step(const Rows& rows, int64_t col, const State& state, const Take& take) {
+    I v[16];
+    block_of<Encoding::kIQ4_XS>(rows, col / 256).template read<8 + 64 * kHalf, 64>(v);
+    take_from<4 * kHalf>(state, v, take);
   }
   template <class Rows, class Take>
   static SLUICE_INLINE void eight(const Rows& rows, int64_t col, const Take& take) {
-    const auto block = block_of<Encoding::kIQ4_XS>(rows, col / 256);
-    I head[4], v[16];
-    block.template read<0, 16>(head);
-    const F scale = f16_low(head[0]);
-    block.template read<8, 64>(v);
-    take_from<0>(scale, head, v, take);
-    block.template read<72, 64>(v);
-    take_from<4>(scale, head, v, take);
+    all_steps<DecodeIQ4_XS>(rows, col, take);
   }
 };
 

@@ -146,6 +146,56 @@ struct Int8One {
   }
 };
 
+// Woven rows times one long input, kTurnRows at once: a step of each group in turns.
+template <class Decode>
+struct Int8InTurns {
+  using Format = typename Decode::Format;
+  using Block = typename Decode::Block;
+  static constexpr int kGroups = kTurnRows / kLanes, kInputs = 1, kPlanes = 1, kInputStep = 1;
+  static constexpr int64_t kUnit = Decode::kUnit, kChunk = 512;
+  static constexpr bool kIsFused = true;
+  static constexpr Lead kLead = Lead::kNone;
+  struct Panel {};
+  static int64_t steps(int64_t cols) { return cols; }
+
+  template <class Rows, class Ahead>
+  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead&, const std::byte* input,
+                       float* sum) {
+    const ActivationBlock* row = reinterpret_cast<const ActivationBlock*>(input) + col / 32;
+    F total[kGroups][1][1];
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) total[g][0][0] = f_load(sum + g * kLanes);
+    int64_t c = 0;
+    for (; c + 256 <= n_cols; c += 256, row += 8) {
+      typename Decode::State state[kGroups];
+      SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) state[g] = Decode::begin(rows[g], col + c);
+      turns<0>(rows, col + c, state, RowInputs<Format>{&row}, total);
+    }
+    for (; c < n_cols; c += kUnit, row += kUnit / 32) {
+      for (int g = 0; g < kGroups; ++g) {
+        Block block[kUnit / 32 * kPanelGroups];
+        Decode::unit(rows[g], col + c, block);
+        for (int64_t i = 0; i < kUnit / 32; ++i) {
+          add_block<Format, 1, 1>(&block[i * kPanelGroups], i, RowInputs<Format>{&row}, total[g]);
+        }
+      }
+    }
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) f_store(sum + g * kLanes, total[g][0][0]);
+  }
+
+ private:
+  template <int kStep, class Rows>
+  static SLUICE_INLINE void turns(const Rows* rows, int64_t col, const typename Decode::State* state,
+                                  const RowInputs<Format>& x, F (*total)[1][1]) {
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
+      Decode::template step<kStep>(rows[g], col, state[g],
+                                   [&](int64_t b, const Block& block) SLUICE_LAMBDA_INLINE {
+                                     add_block<Format, 1, 1>(&block, b, x, total[g]);
+                                   });
+    }
+    if constexpr (kStep + 1 < Decode::kSteps) turns<kStep + 1>(rows, col, state, x, total);
+  }
+};
+
 // Any weights, f32 inputs. `Source::columns(rows, col, n, out)` puts columns [col, col + n) of kLanes rows
 // to out, `apart` floats from column to column; n <= Source::kUnit, less only at the end of a row.
 template <class Source, int kGroupsOf = kFloatGroups>
@@ -622,10 +672,27 @@ inline void matmul_packed(const MatmulArgs& a) noexcept {
     multiply_packed<Product, RowMajor>(a);
 }
 
+// One int8 input.
+template <class Decode>
+inline void matmul_one(const MatmulArgs& a) noexcept {
+  if constexpr (Decode::kInTurns) {
+    MatmulArgs turns = a;
+    turns.row_end -= (a.row_end - a.row_begin) % kTurnRows;
+    if (a.is_woven && takes_turns(a.cols) && turns.row_begin < turns.row_end) {
+      multiply_rows<Int8InTurns<Decode>, Woven>(turns);
+      if (turns.row_end == a.row_end) return;
+      MatmulArgs rest = a;
+      rest.row_begin = turns.row_end;
+      return multiply_rows<Int8One<Decode>, Woven>(rest);
+    }
+  }
+  matmul_rows<Int8One<Decode>>(a);
+}
+
 // Few int8 inputs.
 template <class Decode>
 inline void matmul_few(const MatmulArgs& a) noexcept {
-  if (a.n_inputs == 1) return matmul_rows<Int8One<Decode>>(a);
+  if (a.n_inputs == 1) return matmul_one<Decode>(a);
   matmul_rows<Int8Product<Decode>>(a);
 }
 

@@ -33,8 +33,8 @@ namespace {
 
 // One input by VBMI's table, which takes nibbles as they lie; more as avx512 has it.
 template <class Decoder>
-void matmul_one(const MatmulArgs& a) noexcept {
-  if (a.n_inputs == 1) return matmul_rows<Int8One<typename Decoder::Decode>>(a);
+void matmul_by_table(const MatmulArgs& a) noexcept {
+  if (a.n_inputs == 1) return matmul_one<typename Decoder::Decode>(a);
   avx512::kTable.matmul[static_cast<size_t>(Decoder::kEncoding)][static_cast<size_t>(Activation::kInt8)](a);
 }
 
@@ -47,7 +47,7 @@ constexpr TableChanges make_changes() {
       matmul[static_cast<size_t>(Activation::kF32)] = matmul_f32<IntegerSource<Decode>>;
       matmul[static_cast<size_t>(Activation::kInt8)] = matmul_int8<Decode>;
     } else if constexpr (Decode::kLooksUp) {
-      matmul[static_cast<size_t>(Activation::kInt8)] = matmul_one<decltype(decoder)>;
+      matmul[static_cast<size_t>(Activation::kInt8)] = matmul_by_table<decltype(decoder)>;
     }
   });
   return changes;

@@ -80,7 +80,8 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, const TaskSize&
   a.output = task.output;
   a.output_stride = task.output_stride;
 
-  const auto panel = static_cast<uint64_t>(std::max(compute.table->panel_rows, kWovenRows));
+  const auto panel = static_cast<uint64_t>(
+      std::max(compute.table->panel_rows, a.n_inputs == 1 && takes_turns(a.cols) ? kTurnRows : kWovenRows));
   const uint64_t n_panels = a.n_inputs <= kFewInputs
                                 ? size.bytes / std::max<uint64_t>(panel * weight_row_bytes(w), 1)
                                 : size.products / (panel * static_cast<uint64_t>(w.cols * a.n_inputs));

@@ -402,6 +402,21 @@ TEST_P(Matmul, WovenWeightsGiveTheSameBits) {
   }
 }
 
+// With one input groups of such rows are read in turns; seven rows and two groups of these are left over.
+TEST_P(Matmul, LongWovenRowsGiveTheSameBits) {
+  for (const Case& c : all_cases()) {
+    if (encoding_info(c.encoding).family != Family::kBlock) continue;
+    const int64_t rows = 103, cols = col_unit(c) == 256 ? 4608 : 4608 + 64 * 2;
+    const TestWeight plain = random_weight(c.encoding, c.params, rows, cols, random_);
+    const TestWeight w = woven(compute_, plain);
+    ASSERT_EQ(w.view.woven_rows, 96) << describe(c);
+    const std::vector<float> x = random_floats(cols, random_);
+    ASSERT_EQ(multiply(compute_, w.view, x.data(), 1, cols),
+              multiply(compute_, plain.view, x.data(), 1, cols))
+        << describe(c);
+  }
+}
+
 TEST_P(Matmul, RowsThatAreNotWholeWordsAreNotWoven) {
   for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{40, 31}, {15, 32}}) {
     const TestWeight plain = random_weight(Encoding::kF16, {}, rows, cols, random_);

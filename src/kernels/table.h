@@ -89,6 +89,11 @@ using RoundFn = void (*)(const float* const* rows, int64_t n, int64_t n_cols, Ro
 // Weight rows that share many inputs in the second-level cache.
 inline constexpr int64_t kBlockRows = 256;
 
+// Where one input is so long that weights push most of it out of the first-level cache before its next use,
+// this many woven rows share each part of it, groups of them in turns.
+inline constexpr int64_t kTurnRows = 4 * kWovenRows;
+constexpr bool takes_turns(int64_t cols) { return cols > 4096; }
+
 inline constexpr size_t kReadStep = 256;  // bytes of one stream that read_streams() reads at once
 
 struct KernelTable {
