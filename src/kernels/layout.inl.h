@@ -98,8 +98,8 @@ SLUICE_INLINE void words_at(const I* read, I* out) {
 }
 
 // Block `index` of kLanes rows that lie apart. As all that know blocks it has
-//   read<kAt, kBytes>(out)   bytes from kAt on, whole words; where it is woven they lie in one part of its
-//   form half(), byte()           what is loose in it: an f16, or a byte
+//   read<kAt, kBytes>(out)   bytes from kAt on: whole words, all in one part of its form
+//   half(), byte()           what is loose in it: an f16, or a byte
 template <Encoding kEncoding>
 struct RowBlock {
   static constexpr WovenForm kForm = woven_form(kEncoding);
