@@ -8,13 +8,12 @@
 //   kHasEight        whether eight(rows, col, take) decodes the eight blocks from col on as take(index,
 //                    block), one by one in registers, with fewer reads than eight times unit()
 //   kIsFollowed      memory's prefetchers follow its reads of woven rows without help
-//   kInTurns         groups of woven rows may be read in turns (Int8InTurns). Then begin(rows, col) returns
-//   what
+//   kInTurns         groups of woven rows may be read in turns (Int8InTurns): begin(rows, col) returns what
 //                    step<0>() to step<kSteps - 1>() share, which take the eight blocks as eight() does
 //   kLooksUp         values come from a table of 16
 //   kHasScalePlanes  scales are in planes of their own: see DecodeAffine
 
-// Then woven rows are read once, and not a part of each line at a time.
+// Whether woven rows are read a whole line at a time.
 inline constexpr bool kVectorsAreLines = kLanes == kWovenRows;
 
 template <int kRunOf, bool kMin>

@@ -72,8 +72,7 @@ SLUICE_INLINE I i_load(const void* p) {
   __builtin_memcpy(&out, p, sizeof(out));
   return out;
 }
-// Where many registers are: loads before it stay together, and are not moved to the arithmetic that uses
-// them.
+// With many registers: keeps a load where it is written, not beside the arithmetic that uses it.
 SLUICE_INLINE void i_keep(I&) {}
 SLUICE_INLINE void i_store(void* p, I x) { __builtin_memcpy(p, &x, sizeof(x)); }
 SLUICE_INLINE I i_add(I a, I b) { return {a.lane + b.lane}; }
