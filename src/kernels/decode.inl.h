@@ -11,6 +11,7 @@
 //   kInTurns         groups of woven rows may be read in turns (Int8InTurns): begin(rows, col) returns what
 //                    step<0>() to step<kSteps - 1>() share, which take the eight blocks as eight() does
 //   kLooksUp         values come from a table of 16
+//   kIsLight         so little to do that it may as well be done again for every few inputs
 //   kHasScalePlanes  scales are in planes of their own: see DecodeAffine
 
 // Whether woven rows are read a whole line at a time.
@@ -42,7 +43,7 @@ struct PanelFormat {
   using Block = PanelBlock<kRunOf, kMin>;
   static constexpr int kRun = kRunOf, kZeroShift = kZero;
   static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false, kIsFollowed = false,
-                        kInTurns = false, kLooksUp = false;
+                        kInTurns = false, kLooksUp = false, kIsLight = false;
 };
 
 SLUICE_INLINE I low_nibbles(I v) { return i_and(v, i_set(0x0f0f0f0f)); }
@@ -157,7 +158,7 @@ struct DecodeBlocks : Format {
   using Block = typename Format::Block;
   static constexpr int kUnit = 32, kBytes = woven_form(kEncoding).block, kLoose = woven_form(kEncoding).loose;
   static constexpr bool kHasScalePlanes = false, kHasEight = true, kIsFollowed = true,
-                        kInTurns = kVectorsAreLines;
+                        kInTurns = kVectorsAreLines, kIsLight = true;
 
   template <int kAt>
   static SLUICE_INLINE F scale_at(const I* words) {
@@ -327,7 +328,7 @@ struct DecodeSuperblocks : Format {
 };
 
 struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, false>> {
-  static constexpr bool kIsFollowed = kVectorsAreLines, kInTurns = kVectorsAreLines;
+  static constexpr bool kIsFollowed = kVectorsAreLines, kInTurns = kVectorsAreLines, kIsLight = true;
   using State = SixBitRuns;
   static constexpr int kSteps = 4;
   template <class Rows>
@@ -490,7 +491,8 @@ struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, fals
 };
 
 struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, true>> {
-  static constexpr bool kIsFollowed = kVectorsAreLines, kInTurns = kVectorsAreLines, kLooksUp = true;
+  static constexpr bool kIsFollowed = kVectorsAreLines, kInTurns = kVectorsAreLines, kLooksUp = true,
+                        kIsLight = true;
   struct State {
     F scale;
     I high, low;  // of the run scales: two bits each in the upper half, four bits each
@@ -593,7 +595,7 @@ template <int kBits>
 struct DecodeAffine : PanelFormat<32, true, kBits == 8 ? 7 : -1, kBits == 8> {
   using Block = PanelBlock<32, true>;
   static constexpr int kUnit = 32;
-  static constexpr bool kHasScalePlanes = true;
+  static constexpr bool kHasScalePlanes = true, kIsLight = kBits == 8;
   // put(b, scale, min) for each block b of n_cols <= 512 columns; col need not begin a group.
   template <class Rows, class Put>
   static void scales(const Rows& rows, int64_t col, int64_t n_cols, const Put& put) {

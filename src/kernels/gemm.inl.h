@@ -3,13 +3,21 @@
 
 inline constexpr int64_t kInputBlock = 256;  // input rows whose sums are kept at a time
 
-// A product has kGroups and kInputs, the groups of rows and the inputs that it multiplies at once;
-// kInputStep, of which it takes multiples where it can; kChunk, the columns decoded at a time; kUnit, columns
-// that one step decodes; kTakesWoven, whether weights may be woven; kLead; and steps(), how often the rows of
-// the next panel are fetched while it decodes. How rows lie (layout.inl.h) is for each call to say.
+// A product has kGroups and kInputs, the groups of rows and the inputs that it multiplies at once; kChunk,
+// the columns decoded at a time; kUnit, columns that one step decodes; kTakesWoven, whether weights may be
+// woven; kLead; and steps(), how often the rows of the next panel are fetched while it decodes. One that
+// kIsFused decodes again for each kInputs inputs, of which it takes no fewer; others have kInputStep, of
+// which they take multiples where they can. How rows lie (layout.inl.h) is for each call to say.
 
 template <class Decode>
 inline constexpr int kPlanesOf = Decode::kHasScalePlanes ? 3 : 1;
+
+// Int8 inputs that woven weights are multiplied with as they are decoded: at once, and in several tiles.
+template <class Decode>
+struct FusedInputs {
+  static constexpr int kTile = Decode::kIsLight ? kFusedInputs : kFusedInputs / 2;
+  static constexpr int kMost = kTile < 2 ? 1 : Decode::kIsLight ? 2 * kTile : kTile;
+};
 
 // How often decode_panel() fetches while it decodes `cols` columns, at least.
 template <class Decode>
@@ -55,13 +63,13 @@ inline void decode_panel(const Rows* rows, int64_t col, int64_t n_cols, Ahead& a
   }
 }
 
-// Integer weights, int8 inputs.
+// Integer weights, few int8 inputs.
 template <class Decode>
 struct Int8Product {
   static constexpr int kGroups = kPanelGroups, kInputs = kTileInputs, kPlanes = kPlanesOf<Decode>;
   static constexpr int kInputStep = 1;
   static constexpr Lead kLead = Lead::kFar;
-  static constexpr bool kTakesWoven = true;
+  static constexpr bool kTakesWoven = FusedInputs<Decode>::kMost < kFewInputs;
   static constexpr int64_t kUnit = Decode::kUnit;
   static constexpr int64_t kChunk = 256;
   struct alignas(64) Panel {
@@ -86,31 +94,41 @@ struct Int8Product {
   static constexpr bool kIsFused = false;
 };
 
-// The same for one input: blocks are multiplied as they are decoded. It takes fewer rows at once, for the
-// fewer the streams, the better the memory's prefetcher follows them.
-template <class Decode>
-struct Int8One {
+// The same for one input, and with woven weights for as many as leave a block its registers: it is multiplied
+// as it is decoded. Takes fewer rows at once, for the fewer the streams, the better the memory's prefetcher
+// follows them.
+template <class Decode, int kInputsOf>
+struct Int8Fused {
   using Format = typename Decode::Format;
   using Block = typename Decode::Block;
-  static constexpr int kGroups = kLanes < 16 ? 16 / kLanes : 1, kInputs = 1, kPlanes = kPlanesOf<Decode>;
-  static constexpr int kInputStep = 1;
+  static constexpr int kGroups = kLanes < 16 ? 16 / kLanes : 1, kInputs = kInputsOf;
+  static constexpr int kPlanes = kPlanesOf<Decode>;
   static constexpr int64_t kUnit = Decode::kUnit, kChunk = 512;
   static constexpr bool kIsFused = true;
   static constexpr bool kTakesWoven = true;
-  static constexpr Lead kLead = Decode::kIsFollowed ? Lead::kNone : kPlanes == 1 ? Lead::kNear : Lead::kFar;
+  static constexpr Lead kLead = kInputs > 1           ? Lead::kFar
+                                : Decode::kIsFollowed ? Lead::kNone
+                                : kPlanes == 1        ? Lead::kNear
+                                                      : Lead::kFar;
+  static constexpr int kFetchEvery = kInputs > 1 ? 2 : 1;  // blocks
+  // With several inputs the code for all blocks of a line would be too long for the processor's cache.
+  static constexpr bool kIsShort = kInputs > 1 && kUnit == 32;
   struct Panel {};
-  static int64_t steps(int64_t cols) { return cols / 32 * kGroups; }
+  static int64_t steps(int64_t cols) { return (cols / 32 + kFetchEvery - 1) / kFetchEvery * kGroups; }
 
   template <class Rows, class Ahead>
-  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead& ahead, const std::byte* input,
-                       float* sum) {
-    const ActivationBlock* const row = reinterpret_cast<const ActivationBlock*>(input) + col / 32;
-    const RowInputs<Format> x{&row};
+  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead& ahead,
+                       const std::byte* const* input, float* sum) {
+    constexpr int kRows = kGroups * kLanes;
+    const ActivationBlock* row[kInputs];
+    for (int t = 0; t < kInputs; ++t) row[t] = reinterpret_cast<const ActivationBlock*>(input[t]) + col / 32;
+    const RowInputs<Format> x{row};
     for (int g = 0; g < kGroups; ++g, sum += kLanes) {
-      F total[1][1] = {{f_load(sum)}};
+      F total[kInputs][1];
+      SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) total[t][0] = f_load(sum + t * kRows);
       const auto add = [&](int64_t b, const Block& block) SLUICE_LAMBDA_INLINE {
-        add_block<Format, 1, 1>(&block, b, x, total);
-        ahead.fetch();
+        add_block<Format, kInputs, 1>(&block, b, x, total);
+        if (b % kFetchEvery == 0) ahead.fetch();
       };
       int64_t c = 0;
       if constexpr (Decode::kHasScalePlanes) {
@@ -124,15 +142,27 @@ struct Int8One {
           block.min[0] = min[c / 32 + b];
           add(c / 32 + b, block);
         };
-        for (; c + Decode::kBulk <= n_cols; c += Decode::kBulk) {
-          Decode::template values<Decode::kBulk>(rows[g], col + c, add_values);
+        if constexpr (!kIsShort) {
+          for (; c + Decode::kBulk <= n_cols; c += Decode::kBulk) {
+            Decode::template values<Decode::kBulk>(rows[g], col + c, add_values);
+          }
         }
         for (; c < n_cols; c += kUnit) Decode::template values<kUnit>(rows[g], col + c, add_values);
       } else {
-        if constexpr (Decode::kHasEight) {
+        if constexpr (Decode::kHasEight && !kIsShort) {
           for (; c + 256 <= n_cols; c += 256) {
             Decode::eight(rows[g], col + c,
                           [&](int i, const Block& block) SLUICE_LAMBDA_INLINE { add(c / 32 + i, block); });
+          }
+        }
+        if constexpr (kIsShort) {
+          for (; c + 64 <= n_cols; c += 64) {
+            const int64_t first = c;
+            SLUICE_UNROLL for (int i = 0; i < 2; ++i) {
+              Block block;
+              Decode::unit(rows[g], col + first + 32 * i, &block);
+              add(first / 32 + i, block);
+            }
           }
         }
         for (; c < n_cols; c += kUnit) {
@@ -141,7 +171,7 @@ struct Int8One {
           for (int64_t i = 0; i < kUnit / 32; ++i) add(c / 32 + i, block[i * kPanelGroups]);
         }
       }
-      f_store(sum, total[0][0]);
+      SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) f_store(sum + t * kRows, total[t][0]);
     }
   }
 };
@@ -151,7 +181,7 @@ template <class Decode>
 struct Int8InTurns {
   using Format = typename Decode::Format;
   using Block = typename Decode::Block;
-  static constexpr int kGroups = kTurnRows / kLanes, kInputs = 1, kPlanes = 1, kInputStep = 1;
+  static constexpr int kGroups = kTurnRows / kLanes, kInputs = 1, kPlanes = 1;
   static constexpr int64_t kUnit = Decode::kUnit, kChunk = 512;
   static constexpr bool kIsFused = true;
   static constexpr Lead kLead = Lead::kNone;
@@ -159,9 +189,9 @@ struct Int8InTurns {
   static int64_t steps(int64_t cols) { return cols; }
 
   template <class Rows, class Ahead>
-  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead&, const std::byte* input,
+  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead&, const std::byte* const* input,
                        float* sum) {
-    const ActivationBlock* row = reinterpret_cast<const ActivationBlock*>(input) + col / 32;
+    const ActivationBlock* row = reinterpret_cast<const ActivationBlock*>(input[0]) + col / 32;
     F total[kGroups][1][1];
     SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) total[g][0][0] = f_load(sum + g * kLanes);
     int64_t c = 0;
@@ -346,7 +376,7 @@ struct FloatSource {
 // Woven floats times one input, without a panel: several chains of sums side by side.
 template <class Word>
 struct FloatOne {
-  static constexpr int kGroups = 4, kInputs = 1, kPlanes = 1, kInputStep = 1;
+  static constexpr int kGroups = 4, kInputs = 1, kPlanes = 1;
   static constexpr Lead kLead = Lead::kNone;
   static constexpr int64_t kUnit = 2, kChunk = 512;
   static constexpr bool kIsFused = true;
@@ -354,9 +384,9 @@ struct FloatOne {
   static int64_t steps(int64_t cols) { return cols; }
 
   template <class Rows, class Ahead>
-  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead&, const std::byte* input,
+  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead&, const std::byte* const* input,
                        float* sum) {
-    const float* const x = reinterpret_cast<const float*>(input) + col;
+    const float* const x = reinterpret_cast<const float*>(input[0]) + col;
     F total[kGroups];
     SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) total[g] = f_load(sum + g * kLanes);
     int64_t at = col * 4 / Word::kPerWord;
@@ -423,7 +453,10 @@ inline void multiply_streams(const MatmulArgs& a, const Streams& streams, int64_
     const int64_t lane = g * kLanes < streams.n_lanes ? g * kLanes : streams.n_lanes - 1;
     rows[g] = Layout::rows_at(a, first + lane * apart, apart, streams.n_lanes - lane);
   }
-  for (int64_t i = 0; i < n_inputs * kRows; ++i) sum[i] = 0;
+  // Tiles of inputs; those of a fused product are full.
+  const int64_t n_tiles = (n_inputs + Product::kInputs - 1) / Product::kInputs;
+  const int64_t n_sums = (Product::kIsFused ? n_tiles * Product::kInputs : n_inputs) * kRows;
+  for (int64_t i = 0; i < n_sums; ++i) sum[i] = 0;
   uint64_t index = 0;
   for (int64_t col = 0; col < a.cols; col += Product::kChunk) {
     const int64_t n_cols = a.cols - col < Product::kChunk ? a.cols - col : Product::kChunk;
@@ -433,17 +466,19 @@ inline void multiply_streams(const MatmulArgs& a, const Streams& streams, int64_
                                                       : a.next_row;
     index = is_last ? 0 : index + 1;
     // Equal parts are fetched while the panel is decoded and before each tile of inputs.
-    int64_t n_tiles = Product::kIsFused ? 0 : (n_inputs + Product::kInputs - 1) / Product::kInputs;
     const int64_t n_fetches = Product::steps(n_cols);
     typename Layout::template AheadFor<Product> ahead(a, next, apart, kRows, bytes, index,
-                                                      n_fetches * (1 + n_tiles));
+                                                      n_fetches * (!Product::kIsFused + n_tiles));
     if constexpr (Product::kIsFused) {
-      Product::multiply(rows, col, n_cols, ahead, input[0], sum);
+      for (int64_t t = 0; t < n_inputs; t += Product::kInputs) {
+        Product::multiply(rows, col, n_cols, ahead, input + t, sum + t * kRows);
+      }
     } else {
       Product::decode(rows, col, n_cols, ahead, &panel);
-      for (int64_t t = 0; t < n_inputs; --n_tiles) {
+      int64_t n_left = n_tiles;
+      for (int64_t t = 0; t < n_inputs; --n_left) {
         for (int64_t i = 0; i < n_fetches; ++i) ahead.fetch();
-        const int64_t n = tile_size<Product::kInputStep>(n_inputs - t, n_tiles);
+        const int64_t n = tile_size<Product::kInputStep>(n_inputs - t, n_left);
         dot_some<Product, Product::kInputs>(n, panel, col, n_cols, input + t, sum + t * kRows);
         t += n;
       }
@@ -475,6 +510,9 @@ inline void multiply_rows(const MatmulArgs& a) {
     for (int64_t t = 0; t < n_inputs; ++t) {
       const int64_t row = a.input_rows == nullptr ? first + t : a.input_rows[first + t];
       input[t] = a.input + row * a.input_stride;
+    }
+    if constexpr (Product::kIsFused) {
+      for (int64_t t = n_inputs; t % Product::kInputs != 0; ++t) input[t] = input[0];
     }
     for (int64_t step = 0; step < n_steps; ++step) {
       multiply_streams<Product, Layout>(a, streams, step, bytes, input, first, n_inputs, panel, sum);
@@ -527,7 +565,7 @@ class InputsAhead {
 // How PackedInt8 multiplies, by dot_int8(). Instruction sets that multiply matrices have others: tuned/.
 template <class Format>
 struct PackedProduct {
-  static constexpr int64_t kFewest = 17;  // inputs; for fewer, memory is the limit and matmul_rows() better
+  static constexpr int64_t kFewest = kFewInputs + 1;
   using Panel = PackedPanel<Format>;
 
   // What a panel needs besides decode_panel().
@@ -564,7 +602,7 @@ template <class Decode, class Dots>
 struct PackedInt8 {
   using Inputs = PackedInputs;
   using Panel = typename Dots::Panel;
-  static constexpr int kPlanes = kPlanesOf<Decode>;
+  static constexpr int kGroups = kPanelGroups, kPlanes = kPlanesOf<Decode>;
   static constexpr Lead kLead = Lead::kFar;
   static constexpr int64_t kInputBytes = sizeof Inputs::q + sizeof Inputs::scale;  // what all dots read
   static constexpr int64_t kFetches = Dots::kFetches;                              // of them in a dot()
@@ -683,16 +721,32 @@ inline void matmul_one(const MatmulArgs& a) noexcept {
       if (turns.row_end == a.row_end) return;
       MatmulArgs rest = a;
       rest.row_begin = turns.row_end;
-      return multiply_rows<Int8One<Decode>, Woven>(rest);
+      return multiply_rows<Int8Fused<Decode, 1>, Woven>(rest);
     }
   }
-  matmul_rows<Int8One<Decode>>(a);
+  matmul_rows<Int8Fused<Decode, 1>>(a);
+}
+
+// Woven rows times a few int8 inputs, in the fewest tiles of at most kMost. Some sizes of tiles do: each is a
+// product of its own to compile.
+template <class Decode, int kMost>
+inline void matmul_fused(const MatmulArgs& a) noexcept {
+  const int64_t n_tiles = (a.n_inputs + kMost - 1) / kMost, n = (a.n_inputs + n_tiles - 1) / n_tiles;
+  if constexpr (kMost > 2) {
+    constexpr int kLess = kMost > 4 ? kMost - 2 : kMost - 1;
+    if (n <= kLess) return matmul_fused<Decode, kLess>(a);
+  }
+  multiply_rows<Int8Fused<Decode, kMost>, Woven>(a);
 }
 
 // Few int8 inputs.
 template <class Decode>
 inline void matmul_few(const MatmulArgs& a) noexcept {
   if (a.n_inputs == 1) return matmul_one<Decode>(a);
+  using Fused = FusedInputs<Decode>;
+  if constexpr (Fused::kMost > 1) {
+    if (a.is_woven && a.n_inputs <= Fused::kMost) return matmul_fused<Decode, Fused::kTile>(a);
+  }
   matmul_rows<Int8Product<Decode>>(a);
 }
 

@@ -211,7 +211,7 @@ struct Woven {
   static constexpr bool kHasStreams = false;
 
   // As above: a few lines of each group at a time.
-  template <int kPlanes, bool kIsNear>
+  template <int kPlanes, bool kIsOneGroup, bool kIsNear>
   class Ahead {
    public:
     Ahead(const MatmulArgs& a, int64_t row, int64_t /*apart*/, int64_t n_lanes,
@@ -225,7 +225,7 @@ struct Woven {
         const std::byte* const group = a.plane[p] + static_cast<uint64_t>(row) * a.stride[p];
         group_bytes_[p] = a.stride[p] * kWovenRows;
         at_[p] = line_at(group + begin);
-        end_[p] = group + (begin + n < row_end ? begin + n : row_end);
+        end_[p] = n_groups_ < 1 ? at_[p] : group + (begin + n < row_end ? begin + n : row_end);
         step_[p] = (static_cast<int64_t>(n) + 64 * n_steps - 1) / (64 * n_steps) * 64;
       }
     }
@@ -234,7 +234,7 @@ struct Woven {
       SLUICE_UNROLL for (int p = 0; p < kPlanes; ++p) {
         const std::byte* const until = end_[p] - at_[p] < step_[p] ? end_[p] : at_[p] + step_[p];
         for (; at_[p] < until; at_[p] += 64) {
-          for (int64_t g = 0; g < n_groups_; ++g) {
+          for (int64_t g = 0; g < (kIsOneGroup ? 1 : n_groups_); ++g) {
             const std::byte* const line = at_[p] + static_cast<uint64_t>(g) * group_bytes_[p];
             if (kIsNear)
               prefetch(line);
@@ -259,8 +259,9 @@ struct Woven {
     void fetch() {}
   };
   template <class Product>
-  using AheadFor = std::conditional_t<Product::kLead == Lead::kNone, Nothing,
-                                      Ahead<Product::kPlanes, Product::kLead == Lead::kNear>>;
+  using AheadFor = std::conditional_t<
+      Product::kLead == Lead::kNone, Nothing,
+      Ahead<Product::kPlanes, Product::kGroups * kLanes <= kWovenRows, Product::kLead == Lead::kNear>>;
 };
 
 // See table.h.

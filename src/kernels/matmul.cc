@@ -12,7 +12,6 @@ namespace {
 
 // A task of few inputs reads streams of rows, of at most this many bytes together: 32 streams of 16 KB, long
 // enough for the memory's prefetcher.
-constexpr int64_t kFewInputs = 16;
 constexpr uint64_t kTaskBytes = 512 << 10;
 constexpr uint64_t kTasksPerThread = 6;
 // A task of more inputs does about this many products, or more where there are plenty: what it packs of its

@@ -379,7 +379,8 @@ TEST_P(Matmul, WovenWeightsGiveTheSameBits) {
       }
       const int64_t n = is_slow ? 20 : 70;
       const std::vector<float> x = random_floats(n * cols, random_);
-      for (int64_t batch : {int64_t{1}, int64_t{2}, int64_t{7}, n}) {
+      for (int64_t batch :
+           {int64_t{1}, int64_t{2}, int64_t{3}, int64_t{4}, int64_t{6}, int64_t{7}, int64_t{9}, n}) {
         const std::vector<float> expected = multiply(compute_, plain.view, x.data(), batch, cols);
         const std::vector<float> out = multiply(compute_, w.view, x.data(), batch, cols);
         ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0)

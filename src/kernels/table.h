@@ -86,6 +86,9 @@ using PackFn = void (*)(const ActivationBlock* const* rows, int64_t n, int64_t n
 // n <= kPackedRows rows of n_cols <= kPackedCols.
 using RoundFn = void (*)(const float* const* rows, int64_t n, int64_t n_cols, RoundedInputs* out) noexcept;
 
+// The most inputs that are multiplied as they come, without being packed.
+inline constexpr int64_t kFewInputs = 16;
+
 // Weight rows that share many inputs in the second-level cache.
 inline constexpr int64_t kBlockRows = 256;
 

@@ -3,7 +3,8 @@
 
 inline constexpr int kLanes = 8;
 inline constexpr int kPanelGroups = 2;
-inline constexpr int kTileInputs = 2;   // 2 x 2 sums and 2 x 2 dots leave room in 16 registers
+inline constexpr int kTileInputs = 2;  // 2 x 2 sums and 2 x 2 dots leave room in 16 registers
+inline constexpr int kFusedInputs = 4;
 inline constexpr int kFloatGroups = 2;  // the same two for f32 inputs
 inline constexpr int kFloatInputs = 5;
 #if SLUICE_AVX_VNNI

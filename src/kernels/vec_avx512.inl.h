@@ -4,6 +4,7 @@
 inline constexpr int kLanes = 16;
 inline constexpr int kPanelGroups = 2;
 inline constexpr int kTileInputs = 6;   // 2 x 6 sums and 2 x 6 dots fill 24 of 32 registers
+inline constexpr int kFusedInputs = 8;  // 8 sums, 8 dots and a block
 inline constexpr int kFloatGroups = 4;  // the same two for f32 inputs
 inline constexpr int kFloatInputs = 6;
 inline constexpr bool kWideIsSigned = false;

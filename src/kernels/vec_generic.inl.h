@@ -7,6 +7,7 @@
 inline constexpr int kLanes = 4;
 inline constexpr int kPanelGroups = 1;  // groups of kLanes weight rows that share an input
 inline constexpr int kTileInputs = 1;   // input rows that share a weight
+inline constexpr int kFusedInputs = 1;  // most that are multiplied with a block that stays in registers
 inline constexpr int kFloatGroups = 1;  // the same two for f32 inputs
 inline constexpr int kFloatInputs = 1;
 // True: dot_wide() takes signed weight bytes; false: unsigned ones, 128 above.

@@ -3,7 +3,8 @@
 
 inline constexpr int kLanes = 4;
 inline constexpr int kPanelGroups = 2;
-inline constexpr int kTileInputs = 4;   // 2 x 4 sums and 2 x 4 dots fill 16 of 32 registers
+inline constexpr int kTileInputs = 4;  // 2 x 4 sums and 2 x 4 dots fill 16 of 32 registers
+inline constexpr int kFusedInputs = 1;
 inline constexpr int kFloatGroups = 4;  // the same two for f32 inputs
 inline constexpr int kFloatInputs = 5;
 inline constexpr bool kWideIsSigned = true;

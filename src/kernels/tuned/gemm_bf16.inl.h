@@ -114,7 +114,7 @@ struct BF16Product {
 
 // Woven weights times one input, without a panel: several chains of sums side by side.
 struct BF16One {
-  static constexpr int kGroups = 4, kInputs = 1, kPlanes = 1, kInputStep = 1;
+  static constexpr int kGroups = 4, kInputs = 1, kPlanes = 1;
   static constexpr Lead kLead = Lead::kNone;
   static constexpr int64_t kUnit = kPairCols, kChunk = 512;
   static constexpr bool kIsFused = true;
@@ -122,10 +122,10 @@ struct BF16One {
   static int64_t steps(int64_t cols) { return cols; }
 
   template <class Rows, class Ahead>
-  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead&, const std::byte* input,
+  static void multiply(const Rows* rows, int64_t col, int64_t n_cols, Ahead&, const std::byte* const* input,
                        float* sum) {
     alignas(64) uint32_t x[kChunk / kPairCols];
-    round_pairs(reinterpret_cast<const float*>(input) + col, n_cols, x);
+    round_pairs(reinterpret_cast<const float*>(input[0]) + col, n_cols, x);
     F total[kGroups];
     SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) total[g] = f_load(sum + g * kLanes);
     for (int64_t c = 0; c < n_cols / kPairCols; ++c) {
@@ -144,10 +144,10 @@ struct BF16One {
 struct PackedBF16 {
   using Inputs = RoundedInputs;
   using Panel = PairPanel<kPackedCols, kPanelGroups>;
-  static constexpr int kPlanes = 1;
+  static constexpr int kGroups = kPanelGroups, kPlanes = 1;
   static constexpr Lead kLead = Lead::kFar;
   static constexpr int kTile = 12;  // inputs: 2 x 12 sums fill 24 of 32 registers
-  static constexpr int64_t kFewest = 17;
+  static constexpr int64_t kFewest = kFewInputs + 1;
   static constexpr int64_t kInputBytes = sizeof(Inputs), kFetches = (kPackedRows + kTile - 1) / kTile;
   static int64_t steps(int64_t cols) { return Panel::steps(cols); }
 
