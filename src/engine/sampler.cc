@@ -26,7 +26,7 @@ float tame(float logit) noexcept {
   return std::min(logit, FLT_MAX);
 }
 
-// Without NaN. Eight running maxima, for a single one waits for itself at every logit.
+// Not counting NaN. Eight running maxima, for a single one waits for itself at every logit.
 float greatest(std::span<const float> logits) noexcept {
   std::array<float, 8> best;
   best.fill(kForbidden);
@@ -75,6 +75,11 @@ double counter_random(uint64_t seed, uint64_t counter) noexcept {
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
+bool Sampler::penalises() const {
+  return options_.repetition_penalty != 1 || options_.presence_penalty != 0 ||
+         options_.frequency_penalty != 0;
+}
+
 // Copies the logits with bias and penalties applied.
 void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> history) {
   logits_.resize(logits.size());
@@ -83,9 +88,7 @@ void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> his
     float& logit = logits_[static_cast<size_t>(id)];
     logit = tame(logit + bias);
   }
-  const bool penalise =
-      options_.repetition_penalty != 1 || options_.presence_penalty != 0 || options_.frequency_penalty != 0;
-  if (!penalise) return;
+  if (!penalises()) return;
 
   const size_t window =
       options_.penalty_window < 0 ? history.size() : static_cast<size_t>(options_.penalty_window);
@@ -197,14 +200,18 @@ void Sampler::keep_min_p() {
 }
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t counter) {
-  adjust(logits, history);
-  const float best = greatest(logits_);
+  const bool is_greedy = options_.temperature <= 0;
+  if (!is_greedy || !options_.logit_bias.empty() || penalises()) {
+    adjust(logits, history);
+    logits = logits_;
+  }
+  const float best = greatest(logits);
   if (best == kForbidden)
     throw_error(ErrorKind::kInvalid,
                 "no token can be sampled: every logit is -inf or not a number (check --logit-bias, then the "
                 "model's files)");
-  if (options_.temperature <= 0) {  // the first of equals
-    return static_cast<int32_t>(std::find(logits_.begin(), logits_.end(), best) - logits_.begin());
+  if (is_greedy) {  // the first of equals
+    return static_cast<int32_t>(std::find(logits.begin(), logits.end(), best) - logits.begin());
   }
   best_logit_ = best;
 

@@ -37,6 +37,7 @@ class Sampler {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   }
 
+  bool penalises() const;
   void adjust(std::span<const float> logits, std::span<const int32_t> history);
   void collect();
   void keep_typical();
