@@ -88,30 +88,29 @@ std::string tests_text(const BenchReport& report) {
   return aligned_table(rows) + notes;
 }
 
-// Where the time of each test went; "other" is what no operator accounts for.
-std::string profile_text(const BenchReport& report) {
-  std::string text;
-  for (const Measured& measured : report.tests) {
-    const Sample& total = measured.total;
-    const double n = static_cast<double>(measured.test.prefill ? total.n_tokens : total.n_steps);
-    std::vector<Row> rows = {{measured.test.name() + ", by operator", "calls",
-                              measured.test.prefill ? "us a token" : "us a step", "of the time", "rate"}};
-    double other = total.seconds;
-    const auto add = [&](const std::string& name, uint64_t calls, double seconds, uint64_t n_bytes) {
-      rows.push_back({"  " + name, calls > 0 ? number(static_cast<double>(calls) / n) : "",
-                      number(seconds / n * 1e6), format_string("%.1f %%", 100 * seconds / total.seconds)});
-      if (n_bytes > 0 && !measured.test.prefill)
-        rows.back().push_back(gigabytes(static_cast<double>(n_bytes) / seconds));
-    };
-    for (const OperatorStats& op : total.operators) {
-      if (op.calls == 0) continue;
-      add(op.name, op.calls, op.seconds, op.bytes);
-      other -= op.seconds;
-    }
-    add("other", 0, other, 0);
-    text += "\n" + aligned_table(rows);
+// Where the time of a test went; "other" is what no operator accounts for.
+std::string profile_text(const Measured& measured) {
+  const Sample& total = measured.total;
+  const double n = static_cast<double>(measured.test.prefill ? total.n_tokens : total.n_steps);
+  std::string name = measured.test.name();
+  if (measured.n_sequences > 1)
+    name += format_string(", %d sequences", static_cast<int>(measured.n_sequences));
+  std::vector<Row> rows = {{name + ", by operator", "calls",
+                            measured.test.prefill ? "us a token" : "us a step", "of the time", "rate"}};
+  double other = total.seconds;
+  const auto add = [&](const std::string& op, uint64_t calls, double seconds, uint64_t n_bytes) {
+    rows.push_back({"  " + op, calls > 0 ? number(static_cast<double>(calls) / n) : "",
+                    number(seconds / n * 1e6), format_string("%.1f %%", 100 * seconds / total.seconds)});
+    if (n_bytes > 0 && !measured.test.prefill)
+      rows.back().push_back(gigabytes(static_cast<double>(n_bytes) / seconds));
+  };
+  for (const OperatorStats& op : total.operators) {
+    if (op.calls == 0) continue;
+    add(op.name, op.calls, op.seconds, op.bytes);
+    other -= op.seconds;
   }
-  return text;
+  add("other", 0, other, 0);
+  return aligned_table(rows);
 }
 
 std::string batches_text(const BenchReport& report) {
@@ -231,8 +230,12 @@ std::string bench_text(const BenchReport& report) {
                     format_bytes(stats.peak_resident_bytes).c_str(), format_bytes(stats.budget_bytes).c_str(),
                     format_bytes(report.resident_bound()).c_str());
   text += machine_text(report) + "\n" + tests_text(report);
-  if (report.profile) text += profile_text(report);
   if (!report.batches.empty()) text += "\n" + batches_text(report);
+  if (report.profile) {
+    for (const Measured& test : report.tests) text += "\n" + profile_text(test);
+    for (const Measured& batch : report.batches)
+      if (batch.n_sequences > 1) text += "\n" + profile_text(batch);
+  }
   if (!report.comparisons.empty()) text += "\n" + peer_text(report);
   return text;
 }
