@@ -595,7 +595,11 @@ template <int kBits>
 struct DecodeAffine : PanelFormat<32, true, kBits == 8 ? 7 : -1, kBits == 8> {
   using Block = PanelBlock<32, true>;
   static constexpr int kUnit = 32;
-  static constexpr bool kHasScalePlanes = true, kIsLight = kBits == 8;
+  static constexpr bool kHasScalePlanes = true, kIsFollowed = kVectorsAreLines, kIsLight = kBits == 8;
+  // 8-bit values are counted from 128, so that the sums stay small.
+  static SLUICE_INLINE F min_of(F scale, F min) {
+    return DecodeAffine::kIsWide ? f_fma(scale, f_set(128), min) : min;
+  }
   // put(b, scale, min) for each block b of n_cols <= 512 columns; col need not begin a group.
   template <class Rows, class Put>
   static void scales(const Rows& rows, int64_t col, int64_t n_cols, const Put& put) {
@@ -611,8 +615,7 @@ struct DecodeAffine : PanelFormat<32, true, kBits == 8 ? 7 : -1, kBits == 8> {
         ++i;
       }
       left -= 32;
-      // 8-bit values are counted from 128, so that the sums stay small.
-      put(b, scale[i], DecodeAffine::kIsWide ? f_fma(scale[i], f_set(128), min[i]) : min[i]);
+      put(b, scale[i], min_of(scale[i], min[i]));
     }
   }
   // Columns whose bytes fill 64, where that is a whole number of blocks.
@@ -633,6 +636,56 @@ struct DecodeAffine : PanelFormat<32, true, kBits == 8 ? 7 : -1, kBits == 8> {
         stream_words<kBits, 0>(stream + b * kBits, block.q);
       }
       take(b, block);
+    }
+  }
+  // take(b, block) for each block b of n_cols <= 512 columns; col begins two groups.
+  template <class Take>
+  static SLUICE_INLINE void blocks(const RowsOf<LaneRows>& rows, int64_t col, int64_t n_cols,
+                                   const Take& take) {
+    F scale[16], min[16];
+    scales(rows, col, n_cols, [&](int64_t b, F block_scale, F block_min) SLUICE_LAMBDA_INLINE {
+      scale[b] = block_scale;
+      min[b] = block_min;
+    });
+    int64_t c = 0;
+    const auto take_values = [&](int b, Block& block) SLUICE_LAMBDA_INLINE {
+      block.scale[0] = scale[c / 32 + b];
+      block.min[0] = min[c / 32 + b];
+      take(c / 32 + b, block);
+    };
+    for (; c + kBulk <= n_cols; c += kBulk) values<kBulk>(rows, col + c, take_values);
+    for (; c < n_cols; c += kUnit) values<kUnit>(rows, col + c, take_values);
+  }
+  // Here a word of 16-bit scales is one load, made where its two groups begin.
+  template <class Take>
+  static SLUICE_INLINE void blocks(const RowsOf<WovenLanes>& rows, int64_t col, int64_t n_cols,
+                                   const Take& take) {
+    const ScaleType type = rows.params.scale_type;
+    const int64_t group = rows.params.group, n_halves = type == ScaleType::kF32 ? 1 : 2;
+    int64_t c = 0;
+    for (int64_t at = col / group * (4 / n_halves); c < n_cols; at += 4) {
+      I word[2];
+      F scale[2], min[2];
+      load_rows<4>(rows.plane[1], at, word);
+      load_rows<4>(rows.plane[2], at, word + 1);
+      if (type == ScaleType::kF32) {
+        scale[0] = scale[1] = as_f(word[0]);
+        min[0] = min[1] = as_f(word[1]);
+      } else {
+        widen_scales<1>(word, type, scale);
+        widen_scales<1>(word + 1, type, min);
+      }
+      for (int64_t half = 0; half < n_halves && c < n_cols; ++half) {
+        const F block_scale = half == 0 ? scale[0] : scale[1];
+        const F block_min = min_of(block_scale, half == 0 ? min[0] : min[1]);
+        for (const int64_t end = c + group < n_cols ? c + group : n_cols; c < end; c += 32) {
+          values<kUnit>(rows, col + c, [&](int, Block& block) SLUICE_LAMBDA_INLINE {
+            block.scale[0] = block_scale;
+            block.min[0] = block_min;
+            take(c / 32, block);
+          });
+        }
+      }
     }
   }
   // As other decoders do, but for the scales.

@@ -130,25 +130,10 @@ struct Int8Fused {
         add_block<Format, kInputs, 1>(&block, b, x, total);
         if (b % kFetchEvery == 0) ahead.fetch();
       };
-      int64_t c = 0;
       if constexpr (Decode::kHasScalePlanes) {
-        F scale[kChunk / 32], min[kChunk / 32];
-        Decode::scales(rows[g], col, n_cols, [&](int64_t b, F block_scale, F block_min) SLUICE_LAMBDA_INLINE {
-          scale[b] = block_scale;
-          min[b] = block_min;
-        });
-        const auto add_values = [&](int b, Block& block) SLUICE_LAMBDA_INLINE {
-          block.scale[0] = scale[c / 32 + b];
-          block.min[0] = min[c / 32 + b];
-          add(c / 32 + b, block);
-        };
-        if constexpr (!kIsShort) {
-          for (; c + Decode::kBulk <= n_cols; c += Decode::kBulk) {
-            Decode::template values<Decode::kBulk>(rows[g], col + c, add_values);
-          }
-        }
-        for (; c < n_cols; c += kUnit) Decode::template values<kUnit>(rows[g], col + c, add_values);
+        Decode::blocks(rows[g], col, n_cols, add);
       } else {
+        int64_t c = 0;
         if constexpr (Decode::kHasEight && !kIsShort) {
           for (; c + 256 <= n_cols; c += 256) {
             Decode::eight(rows[g], col + c,

@@ -143,7 +143,10 @@ template <int N>
 SLUICE_INLINE void load_rows(const WovenLanes& row, int64_t offset, I* out) {
   const std::byte* const word = row.word(offset);
   const auto load = [&](I* to, int n) SLUICE_LAMBDA_INLINE {
-    SLUICE_UNROLL for (int j = 0; j < n; ++j) to[j] = i_load(word + j * kWovenLine);
+    SLUICE_UNROLL for (int j = 0; j < n; ++j) {
+      to[j] = i_load(word + j * kWovenLine);
+      if constexpr (N > 4) i_keep(to[j]);  // as WovenBlock does
+    }
   };
   if (offset % kWovenWord == 0) return load(out, N / 4);
   I read[N / 4 + 1];

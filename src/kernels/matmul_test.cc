@@ -364,11 +364,12 @@ TestWeight woven(const Compute& compute, const TestWeight& w) {
 TEST_P(Matmul, WovenWeightsGiveTheSameBits) {
   const bool is_slow = GetParam() == "generic";
   for (const Case& c : all_cases()) {
-    if (c.params.scale_type == ScaleType::kF16 || c.params.group == 128) continue;
     const bool is_float = encoding_info(c.encoding).family == Family::kFloat;
     for (const int64_t rows : {int64_t{16}, int64_t{is_slow ? 21 : 151}}) {
       // Superblocks at every place within a word, and a rest of columns after eight blocks.
-      const int64_t cols = is_float ? 302 : col_unit(c) == 256 ? 1024 : 2 * 256 + 64 * 2;
+      const int64_t cols = is_float             ? 302
+                           : col_unit(c) == 256 ? 1024
+                                                : 2 * 256 + 2 * std::max<int64_t>(c.params.group, 64);
       const TestWeight plain = random_weight(c.encoding, c.params, rows, cols, random_);
       const TestWeight w = woven(compute_, plain);
       ASSERT_EQ(w.view.woven_rows, rows / 16 * 16) << describe(c);
