@@ -115,6 +115,24 @@ TEST(Sampler, GreedyTakesTheFirstOfEqualBest) {
   EXPECT_EQ(sampler.sample(std::vector<float>{std::nanf(""), -kInf, -5}, {}, 0), 2);
 }
 
+// Logits that nothing is to be done to are taken as they are; a bias of nothing has them copied first.
+TEST(Sampler, GreedyChoosesTheSameFromACopy) {
+  SamplerOptions options;
+  options.temperature = 0;
+  Sampler as_they_are(options);
+  options.logit_bias = {{0, 0.0F}};
+  Sampler from_copy(options);
+  for (size_t n = 1; n <= 40; ++n) {
+    std::vector<float> logits(n);
+    for (size_t i = 0; i < n; ++i) {
+      const double r = counter_random(n, i);
+      logits[i] = r < 0.2 ? std::nanf("") : r < 0.3 ? -kInf : static_cast<float>(std::floor(r * 8));
+    }
+    logits[n / 2] = n % 5 == 0 ? kInf : 1;
+    EXPECT_EQ(as_they_are.sample(logits, {}, 0), from_copy.sample(logits, {}, 0)) << n << " logits";
+  }
+}
+
 TEST(Sampler, RefusesLogitsWithoutACandidate) {
   SamplerOptions options = plain();
   for (float temperature : {0.0F, 1.0F}) {

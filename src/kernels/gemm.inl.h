@@ -111,7 +111,7 @@ struct Int8Fused {
                                 : kPlanes == 1        ? Lead::kNear
                                                       : Lead::kFar;
   static constexpr int kFetchEvery = kInputs > 1 ? 2 : 1;  // blocks
-  // With several inputs the code for all blocks of a line would be too long for the processor's cache.
+  // With several inputs code for all blocks of a line takes long to compile and is hardly faster.
   static constexpr bool kIsShort = kInputs > 1 && kUnit == 32;
   struct Panel {};
   static int64_t steps(int64_t cols) { return (cols / 32 + kFetchEvery - 1) / kFetchEvery * kGroups; }
