@@ -37,11 +37,13 @@ struct PanelBlock<kRunOf, false> {
 //   kHasMin     value = scale * q + min instead of scale * q
 //   kZeroShift  -1, or log2 of the zero point: value = scale * (q - (1 << kZeroShift))
 //   kIsWide     bytes use the whole range (else 0 to 127); its zero point is 128
-template <int kRunOf, bool kMin, int kZero, bool kWide>
+//   kSpan       columns of an input that share a scale: input_span()
+template <int kRunOf, bool kMin, int kZero, bool kWide, int64_t kSpanOf = kActivationBlock>
 struct PanelFormat {
   using Format = PanelFormat;
   using Block = PanelBlock<kRunOf, kMin>;
   static constexpr int kRun = kRunOf, kZeroShift = kZero;
+  static constexpr int64_t kSpan = kSpanOf;
   static constexpr bool kHasMin = kMin, kIsWide = kWide, kHasEight = false, kIsFollowed = false,
                         kInTurns = false, kLooksUp = false, kIsLight = false;
 };
@@ -320,6 +322,7 @@ struct DecodeSuperblocks : Format {
   using Block = typename Format::Block;
   static constexpr int kUnit = 256;
   static constexpr bool kHasScalePlanes = false, kHasEight = true;
+  static_assert(Format::kSpan == kUnit);
   template <class Rows>
   static SLUICE_INLINE void unit(const Rows& rows, int64_t col, Block* out) {
     Decode::eight(rows, col,
@@ -327,7 +330,7 @@ struct DecodeSuperblocks : Format {
   }
 };
 
-struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, false>> {
+struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, false, kLongSpan>> {
   static constexpr bool kIsFollowed = kVectorsAreLines, kInTurns = kVectorsAreLines, kIsLight = true;
   using State = SixBitRuns;
   static constexpr int kSteps = 4;
@@ -353,7 +356,7 @@ struct DecodeQ4_K : DecodeSuperblocks<DecodeQ4_K, PanelFormat<32, true, -1, fals
   }
 };
 
-struct DecodeQ5_K : DecodeSuperblocks<DecodeQ5_K, PanelFormat<32, true, -1, false>> {
+struct DecodeQ5_K : DecodeSuperblocks<DecodeQ5_K, PanelFormat<32, true, -1, false, kLongSpan>> {
   static constexpr bool kIsFollowed = kVectorsAreLines;
   template <int pair, class BlockOf, class Take>
   static SLUICE_INLINE void take_pairs(const BlockOf& superblock, const SixBitRuns& runs, const I* high,
@@ -383,7 +386,7 @@ struct DecodeQ5_K : DecodeSuperblocks<DecodeQ5_K, PanelFormat<32, true, -1, fals
   }
 };
 
-struct DecodeQ6_K : DecodeSuperblocks<DecodeQ6_K, PanelFormat<16, false, 5, false>> {
+struct DecodeQ6_K : DecodeSuperblocks<DecodeQ6_K, PanelFormat<16, false, 5, false, kLongSpan>> {
   struct Half {
     I low[16], two[8];
     F scale;
@@ -418,7 +421,7 @@ struct DecodeQ6_K : DecodeSuperblocks<DecodeQ6_K, PanelFormat<16, false, 5, fals
   }
 };
 
-struct DecodeQ2_K : DecodeSuperblocks<DecodeQ2_K, PanelFormat<16, true, -1, false>> {
+struct DecodeQ2_K : DecodeSuperblocks<DecodeQ2_K, PanelFormat<16, true, -1, false, kLongSpan>> {
   struct Runs {
     F scale, neg_min;
     I both[4];  // four runs in each word: scales in the low nibbles, mins in the high ones
@@ -452,7 +455,7 @@ struct DecodeQ2_K : DecodeSuperblocks<DecodeQ2_K, PanelFormat<16, true, -1, fals
   }
 };
 
-struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, false>> {
+struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, false, kLongSpan>> {
   template <int k>
   static SLUICE_INLINE F run_scale(F scale, I run_scales) {
     return f_mul(scale, f_sub(u8_to_f<k>(run_scales), f_set(32)));
@@ -490,7 +493,7 @@ struct DecodeQ3_K : DecodeSuperblocks<DecodeQ3_K, PanelFormat<16, false, 2, fals
   }
 };
 
-struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, true>> {
+struct DecodeIQ4_XS : DecodeSuperblocks<DecodeIQ4_XS, PanelFormat<32, false, 7, true, kLongSpan>> {
   static constexpr bool kIsFollowed = kVectorsAreLines, kInTurns = kVectorsAreLines, kLooksUp = true,
                         kIsLight = true;
   struct State {

@@ -3,7 +3,8 @@
 // Here the order rule is made. Output (t, r) is a single chain in ascending columns:
 //   int8:  for each run of 32 (16) columns   sum = fma(float(dot), weight_scale * input_scale, sum)
 //          and for encodings with a min       sum = fma(min, input_sum, sum)
-//          where dot is an exact 32-bit integer
+//          where dot is an exact 32-bit integer; where 256 columns share an input_scale, they are such a
+//          chain from 0 without it, called part, and then   sum = fma(part, input_scale, sum)
 //   f32:   for each column                    sum = fma(weight, input, sum)
 // and every shape of call goes through these functions, so nothing else can change the result. The int8
 // chain has no freedom left: all instruction sets agree bit for bit.
@@ -73,7 +74,7 @@ struct PackedRows {
   }
 };
 
-// total += kGroups blocks of weights x block b of the inputs.
+// total += kGroups blocks of weights x block b of the inputs, but for the scale of a long span.
 template <class Format, int kInputs, int kGroups, class Inputs>
 SLUICE_INLINE void add_block(const typename Format::Block* block, int64_t b, const Inputs& x,
                              F (*total)[kGroups]) {
@@ -101,9 +102,10 @@ SLUICE_INLINE void add_block(const typename Format::Block* block, int64_t b, con
       }
     }
     SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
-      const F scale = f_set(x.scale(t, b));
       SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
-        total[t][g] = f_fma(i_to_f(dot[t][g]), f_mul(block[g].scale[run], scale), total[t][g]);
+        F scale = block[g].scale[run];
+        if constexpr (Format::kSpan != kLongSpan) scale = f_mul(scale, f_set(x.scale(t, b)));
+        total[t][g] = f_fma(i_to_f(dot[t][g]), scale, total[t][g]);
       }
       if constexpr (Format::kHasMin) {
         const F x_sum = f_set(x.sum(t, b, run));
@@ -112,6 +114,21 @@ SLUICE_INLINE void add_block(const typename Format::Block* block, int64_t b, con
         }
       }
     }
+  }
+}
+
+template <int kInputs, int kGroups>
+SLUICE_INLINE void set_zero(F (*part)[kGroups]) {
+  SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) part[t][g] = f_set(0);
+  }
+}
+// total += part, that of a long span of the inputs which begins with block b.
+template <int kInputs, int kGroups, class Inputs>
+SLUICE_INLINE void add_span(const F (*part)[kGroups], int64_t b, const Inputs& x, F (*total)[kGroups]) {
+  SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
+    const F scale = f_set(x.scale(t, b));
+    SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) total[t][g] = f_fma(part[t][g], scale, total[t][g]);
   }
 }
 
@@ -124,8 +141,18 @@ inline void dot_int8(const typename Format::Block* panel, int64_t n_blocks, cons
       total[t][g] = f_load(sum + (t * kPanelGroups + g) * kLanes);
     }
   }
-  for (int64_t b = 0; b < n_blocks; ++b) {
-    add_block<Format, kInputs, kPanelGroups>(panel + b * kPanelGroups, b, x, total);
+  constexpr int64_t kSpanBlocks = Format::kSpan / 32;
+  for (int64_t b = 0; b < n_blocks; b += kSpanBlocks) {
+    if constexpr (kSpanBlocks == 1) {
+      add_block<Format, kInputs, kPanelGroups>(panel + b * kPanelGroups, b, x, total);
+    } else {
+      F part[kInputs][kPanelGroups];
+      set_zero<kInputs>(part);
+      for (int64_t i = b; i < b + kSpanBlocks; ++i) {
+        add_block<Format, kInputs, kPanelGroups>(panel + i * kPanelGroups, i, x, part);
+      }
+      add_span<kInputs>(part, b, x, total);
+    }
   }
   SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
     SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {

@@ -132,6 +132,16 @@ struct Int8Fused {
       };
       if constexpr (Decode::kHasScalePlanes) {
         Decode::blocks(rows[g], col, n_cols, add);
+      } else if constexpr (Format::kSpan == kLongSpan) {
+        for (int64_t c = 0; c < n_cols; c += kLongSpan) {
+          F part[kInputs][1];
+          set_zero<kInputs>(part);
+          Decode::eight(rows[g], col + c, [&](int i, const Block& block) SLUICE_LAMBDA_INLINE {
+            add_block<Format, kInputs, 1>(&block, c / 32 + i, x, part);
+            if (i % kFetchEvery == 0) ahead.fetch();
+          });
+          add_span<kInputs>(part, c / 32, x, total);
+        }
       } else {
         int64_t c = 0;
         if constexpr (Decode::kHasEight && !kIsShort) {
@@ -150,10 +160,10 @@ struct Int8Fused {
             }
           }
         }
-        for (; c < n_cols; c += kUnit) {
-          Block block[kUnit / 32 * kPanelGroups];
-          Decode::unit(rows[g], col + c, block);
-          for (int64_t i = 0; i < kUnit / 32; ++i) add(c / 32 + i, block[i * kPanelGroups]);
+        for (; c < n_cols; c += 32) {
+          Block block;
+          Decode::unit(rows[g], col + c, &block);
+          add(c / 32, block);
         }
       }
       SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) f_store(sum + t * kRows, total[t][0]);
@@ -183,14 +193,22 @@ struct Int8InTurns {
     for (; c + 256 <= n_cols; c += 256, row += 8) {
       typename Decode::State state[kGroups];
       SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) state[g] = Decode::begin(rows[g], col + c);
-      turns<0>(rows, col + c, state, RowInputs<Format>{&row}, total);
+      const RowInputs<Format> x{&row};
+      if constexpr (Format::kSpan == kLongSpan) {
+        F part[kGroups][1][1];
+        SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) set_zero<1>(part[g]);
+        turns<0>(rows, col + c, state, x, part);
+        SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) add_span<1>(part[g], 0, x, total[g]);
+      } else {
+        turns<0>(rows, col + c, state, x, total);
+      }
     }
-    for (; c < n_cols; c += kUnit, row += kUnit / 32) {
-      for (int g = 0; g < kGroups; ++g) {
-        Block block[kUnit / 32 * kPanelGroups];
-        Decode::unit(rows[g], col + c, block);
-        for (int64_t i = 0; i < kUnit / 32; ++i) {
-          add_block<Format, 1, 1>(&block[i * kPanelGroups], i, RowInputs<Format>{&row}, total[g]);
+    if constexpr (kUnit == 32) {
+      for (; c < n_cols; c += 32, ++row) {
+        for (int g = 0; g < kGroups; ++g) {
+          Block block;
+          Decode::unit(rows[g], col + c, &block);
+          add_block<Format, 1, 1>(&block, 0, RowInputs<Format>{&row}, total[g]);
         }
       }
     }

@@ -62,7 +62,8 @@ class Activations {
   static size_t buffer_bytes(int64_t max_rows, int64_t max_cols);  // what reserve() allocates
 
   // Makes the format that `encoding` asks for, once, for products of all rows. Rows are quantised one by one
-  // (never across rows); many lie in the order in which these products read them.
+  // (never across rows); many lie in the order in which these products read them. Int8 with one scale for 32
+  // values and with one for 256 may be there side by side.
   void prepare(const Compute& compute, Encoding encoding);
   // For products that choose rows, too.
   void prepare_rows(const Compute& compute, Encoding encoding);
@@ -77,8 +78,8 @@ class Activations {
   template <typename Inputs>
   bool has_room_for();
   template <typename RowAt>
-  void quantize_rows(const Compute& compute, int64_t n_rows, RowAt row_at);
-  void quantize_packed(const Compute& compute);
+  void quantize_rows(const Compute& compute, int64_t span, int64_t n_rows, RowAt row_at);
+  void quantize_packed(const Compute& compute, int64_t span);
   void round(const Compute& compute);
 
   struct Impl;

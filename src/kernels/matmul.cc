@@ -51,9 +51,10 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, const TaskSize&
   const auto& input = ActivationAccess::impl(*task.input);
   const Activation activation = task.f32_activations ? Activation::kF32 : activation_of(compute, w.encoding);
   const bool is_int8 = activation == Activation::kInt8;
-  const bool is_packed = is_int8 && input.form == InputForm::kPacked;
-  const bool is_rounded = activation == Activation::kBF16 && input.form == InputForm::kRounded;
-  SLUICE_CHECK(input.cols == w.cols && (!is_int8 || is_packed || input.form == InputForm::kRows) &&
+  const auto& copy = input.copy(input_span(w.encoding));
+  const bool is_packed = is_int8 && copy.form == InputForm::kPacked;
+  const bool is_rounded = activation == Activation::kBF16 && copy.form == InputForm::kRounded;
+  SLUICE_CHECK(input.cols == w.cols && (!is_int8 || is_packed || copy.form == InputForm::kRows) &&
                (!is_packed || task.input_rows.empty()));
 
   Slice slice = {};
@@ -69,11 +70,11 @@ Slice make_slice(const Compute& compute, const MatmulTask& task, const TaskSize&
   slice.woven_rows = w.woven_rows;
   a.rows = w.rows;
   a.cols = w.cols;
-  a.input = is_int8 ? reinterpret_cast<const std::byte*>(input.blocks)
-                    : reinterpret_cast<const std::byte*>(input.x);
+  a.input =
+      is_int8 ? reinterpret_cast<const std::byte*>(copy.blocks) : reinterpret_cast<const std::byte*>(input.x);
   a.input_stride = is_int8 ? w.cols / kActivationBlock * static_cast<int64_t>(sizeof(ActivationBlock))
                            : input.stride * static_cast<int64_t>(sizeof(float));
-  if (is_packed || (is_rounded && task.input_rows.empty())) a.packed = input.blocks;
+  if (is_packed || (is_rounded && task.input_rows.empty())) a.packed = copy.blocks;
   a.input_rows = task.input_rows.empty() ? nullptr : task.input_rows.data();
   a.n_inputs = n_inputs(task);
   a.output = task.output;

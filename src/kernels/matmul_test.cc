@@ -117,10 +117,15 @@ std::vector<float> multiply(const Compute& compute, const WeightView& w, const f
   return out;
 }
 
-// Row [cols] of `x` as an int8 kernel sees it.
-std::vector<double> as_int8(const Compute& compute, const float* x, int64_t cols) {
+std::vector<ActivationBlock> quantised(const Compute& compute, const float* x, int64_t cols, int64_t span) {
   std::vector<ActivationBlock> blocks(static_cast<size_t>(cols / kActivationBlock));
-  compute.table->quantize_row(x, cols, blocks.data());
+  compute.table->quantize_row(x, cols, span, blocks.data());
+  return blocks;
+}
+
+// Row [cols] of `x` as an int8 kernel sees it.
+std::vector<double> as_int8(const Compute& compute, Encoding encoding, const float* x, int64_t cols) {
+  const std::vector<ActivationBlock> blocks = quantised(compute, x, cols, input_span(encoding));
   std::vector<double> out;
   for (const ActivationBlock& block : blocks) {
     for (int8_t q : block.q) out.push_back(static_cast<double>(block.scale) * q);
@@ -183,7 +188,7 @@ TEST_P(Matmul, ProductsMatchTheReference) {
         std::vector<double> input(&x[static_cast<size_t>(t * cols)],
                                   &x[static_cast<size_t>(t * cols)] + cols);
         if (activation == Activation::kInt8)
-          input = as_int8(compute_, &x[static_cast<size_t>(t * cols)], cols);
+          input = as_int8(compute_, c.encoding, &x[static_cast<size_t>(t * cols)], cols);
         if (activation == Activation::kBF16) {
           for (double& v : input) v = bf16_to_f32(f32_to_bf16(static_cast<float>(v)));
         }
@@ -208,8 +213,7 @@ TEST_P(Matmul, Int8ProductsAreTheDocumentedChainBitForBit) {
     const TestWeight w = random_weight(c.encoding, c.params, rows, cols, random_);
     const std::vector<float> x = random_floats(cols, random_);
     const std::vector<float> out = multiply(compute_, w.view, x.data(), 1, cols);
-    std::vector<ActivationBlock> input(static_cast<size_t>(cols / 32));
-    compute_.table->quantize_row(x.data(), cols, input.data());
+    const std::vector<ActivationBlock> input = quantised(compute_, x.data(), cols, kActivationBlock);
     std::vector<float> weight(static_cast<size_t>(cols));
     for (int64_t r = 0; r < rows; ++r) {
       decode_row(w.view, r, weight.data());
@@ -227,6 +231,39 @@ TEST_P(Matmul, Int8ProductsAreTheDocumentedChainBitForBit) {
       }
       ASSERT_EQ(out[static_cast<size_t>(r)], sum) << "row " << r;
     }
+  }
+}
+
+// The same for inputs with one scale for 256 columns, by which a part is multiplied once.
+TEST_P(Matmul, Int8ProductsOfLongSpansAreTheDocumentedChainBitForBit) {
+  const int64_t rows = 37, cols = 256 * 5;
+  const TestWeight w = random_weight(Encoding::kQ6_K, {}, rows, cols, random_);
+  const std::vector<float> x = random_floats(cols, random_);
+  const std::vector<float> out = multiply(compute_, w.view, x.data(), 1, cols);
+  const std::vector<ActivationBlock> input = quantised(compute_, x.data(), cols, kLongSpan);
+  std::vector<float> weight(static_cast<size_t>(cols));
+  for (int64_t r = 0; r < rows; ++r) {
+    decode_row(w.view, r, weight.data());
+    float sum = 0;
+    for (int64_t s = 0; s < cols / 256; ++s) {
+      const std::byte* const superblock = w.view.plane[0] + static_cast<uint64_t>(r) * w.view.stride[0] +
+                                          s * encoding_info(Encoding::kQ6_K).bytes;
+      uint16_t half;
+      std::memcpy(&half, superblock + 208, 2);
+      float part = 0;
+      for (int64_t run = 0; run < 16; ++run) {
+        const float scale = f16_to_f32(half) * static_cast<float>(static_cast<int8_t>(superblock[192 + run]));
+        int dot = 0;
+        for (int64_t i = 0; i < 16 && scale != 0; ++i) {
+          const int64_t col = 256 * s + 16 * run + i;
+          const float value = std::round(weight[static_cast<size_t>(col)] / scale);
+          dot += static_cast<int>(value) * input[static_cast<size_t>(col / 32)].q[col % 32];
+        }
+        part = std::fma(static_cast<float>(dot), scale, part);
+      }
+      sum = std::fma(part, input[static_cast<size_t>(8 * s)].scale, sum);
+    }
+    ASSERT_EQ(out[static_cast<size_t>(r)], sum) << "row " << r;
   }
 }
 
@@ -313,7 +350,7 @@ TEST_P(Matmul, PackedInputsGiveTheSameBitsAsRows) {
         is_packed ? input.prepare(compute_, c.encoding) : input.prepare_rows(compute_, c.encoding);
         const InputForm packed = is_int8 ? InputForm::kPacked : InputForm::kRounded;
         const InputForm rows = is_int8 ? InputForm::kRows : InputForm::kNone;
-        EXPECT_EQ(ActivationAccess::impl(input).form, is_packed ? packed : rows);
+        EXPECT_EQ(ActivationAccess::impl(input).copy(input_span(c.encoding)).form, is_packed ? packed : rows);
         out[is_packed].resize(static_cast<size_t>(n * kRows), -1e30f);
         const MatmulTask task{w.view, &input, {}, out[is_packed].data(), kRows};
         matmul(compute_, std::span(&task, 1));
@@ -323,14 +360,16 @@ TEST_P(Matmul, PackedInputsGiveTheSameBitsAsRows) {
   }
 }
 
-// There is one copy of the inputs: the last format prepared has it, and products of bf16 do without.
+// There is one copy of the inputs for long spans and one for the rest: of the latter the last format prepared
+// has it, and products of bf16 do without.
 TEST_P(Matmul, ProductsOfSeveralFormatsShareTheirInputs) {
   constexpr int64_t kRows = 40, kInputs = 64, kCols = 512;
   const TestWeight weights[] = {random_weight(Encoding::kBF16, {}, kRows, kCols, random_),
                                 random_weight(Encoding::kQ8_0, {}, kRows, kCols, random_),
-                                random_weight(Encoding::kF32, {}, kRows, kCols, random_)};
+                                random_weight(Encoding::kF32, {}, kRows, kCols, random_),
+                                random_weight(Encoding::kQ4_K, {}, kRows, kCols, random_)};
   const std::vector<float> x = random_floats(kInputs * kCols, random_);
-  for (const auto& order : {std::array{0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {0, 2, 1}}) {
+  for (const auto& order : {std::array{0, 1, 2, 3}, {1, 3, 0, 2}, {3, 2, 1, 0}, {0, 2, 3, 1}}) {
     Activations input;
     input.set(x.data(), kInputs, kCols, kCols);
     std::vector<std::vector<float>> out(std::size(weights), std::vector<float>(kInputs * kRows));
@@ -480,6 +519,38 @@ TEST_P(Matmul, OneBadInputRowSpoilsNoOther) {
   }
 }
 
+TEST_P(Matmul, RowsOfLongSpansAreTheDocumentedFormat) {
+  std::vector<float> x = random_floats(256 * 4, random_);
+  x[7] = 50;
+  for (size_t i = 256; i < 512; ++i) x[i] *= 1e-35F;
+  x[600] = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<ActivationBlock> blocks = quantised(compute_, x.data(), 256 * 4, kLongSpan);
+  for (size_t s = 0; s < 4; ++s) {
+    float amax = 0;
+    for (size_t i = 256 * s; i < 256 * (s + 1); ++i) amax = std::fmax(amax, std::fabs(x[i]));
+    for (size_t b = 8 * s; b < 8 * (s + 1); ++b) {
+      SCOPED_TRACE(b);
+      int sum[2] = {};
+      for (size_t i = 0; i < 32; ++i) {
+        const bool is_0 = s == 1 || s == 2;
+        const int q = is_0 ? 0 : static_cast<int>(std::nearbyint(x[32 * b + i] * (127 / amax)));
+        ASSERT_EQ(blocks[b].q[i], q);
+        sum[i / 16] += q;
+      }
+      if (s == 2)
+        EXPECT_TRUE(std::isnan(blocks[b].scale));
+      else
+        EXPECT_EQ(blocks[b].scale, s == 1 ? 0 : amax / 127);
+      EXPECT_EQ(blocks[b].neg_q, -(sum[0] + sum[1]));
+      EXPECT_EQ(blocks[b].sum, static_cast<float>(sum[0] + sum[1]));
+      for (size_t h = 0; h < 2; ++h) {
+        EXPECT_EQ(blocks[b].neg_q16[h], -sum[h]);
+        EXPECT_EQ(blocks[b].sum16[h], static_cast<float>(sum[h]));
+      }
+    }
+  }
+}
+
 TEST_P(Matmul, Int8RowsAreTheDocumentedFormat) {
   std::vector<float> x = random_floats(32 * 6, random_);
   for (size_t i = 0; i < 32; ++i) {
@@ -490,8 +561,7 @@ TEST_P(Matmul, Int8RowsAreTheDocumentedFormat) {
   }
   x[128] = 127;  // steps of one: ties
   x[160 + 3] = -std::numeric_limits<float>::infinity();
-  std::vector<ActivationBlock> blocks(6);
-  compute_.table->quantize_row(x.data(), 32 * 6, blocks.data());
+  const std::vector<ActivationBlock> blocks = quantised(compute_, x.data(), 32 * 6, kActivationBlock);
   for (size_t b = 0; b < 6; ++b) {
     SCOPED_TRACE(b);
     float amax = 0;
@@ -518,7 +588,7 @@ TEST_P(Matmul, Int8RowsAreTheDocumentedFormat) {
 }
 
 TEST(Activations, ReserveAllocatesWhatBufferBytesSays) {
-  EXPECT_EQ(Activations::buffer_bytes(3, 64), 3u * 2 * sizeof(ActivationBlock));
+  EXPECT_EQ(Activations::buffer_bytes(3, 64), 2u * 3 * 2 * sizeof(ActivationBlock));
   Activations moved_from;
   moved_from.reserve(3, 64);
   Activations input(std::move(moved_from));

@@ -112,43 +112,49 @@ inline void rope_heads(RopeStyle style, float* x, int64_t n_heads, int64_t head_
   }
 }
 
-// Rows of int8 blocks: see activation.h.
-inline void quantize_row(const float* x, int64_t cols, ActivationBlock* out) noexcept {
+// One block of a span: see activation.h.
+SLUICE_INLINE void quantize_block(const float* x, F inverse, bool is_finite, float scale, float sum_scale,
+                                  ActivationBlock* out) {
   constexpr int kVectorsOf16 = 16 / kLanes;
+  out->scale = scale;
+  SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
+    I sum = i_set(0);
+    SLUICE_UNROLL for (int v = 0; v < kVectorsOf16; ++v) {
+      const int at = 16 * h + v * kLanes;
+      const I q = f_to_i(is_finite ? f_mul(f_load(x + at), inverse) : f_set(0));
+      i8_store(out->q + at, q);
+      sum = i_add(sum, q);
+    }
+    const int32_t total = i_sum(sum);
+    out->neg_q16[h] = -total;
+    out->sum16[h] = sum_scale * static_cast<float>(total);
+  }
+  out->neg_q = out->neg_q16[0] + out->neg_q16[1];
+  out->sum = sum_scale * static_cast<float>(-out->neg_q);
+  out->padding = 0;
+}
+
+template <int64_t kSpan>
+inline void quantize_spans(const float* x, int64_t cols, ActivationBlock* out) {
   constexpr int32_t kInfinity = 0x7f800000;
-  for (int64_t b = 0; b < cols / kActivationBlock; ++b, x += kActivationBlock) {
-    F value[2][kVectorsOf16];
+  for (const float* const end = x + cols; x < end; x += kSpan) {
     I greatest = i_set(0);  // magnitudes order as integers, NaN above all
-    SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
-      SLUICE_UNROLL for (int v = 0; v < kVectorsOf16; ++v) {
-        value[h][v] = f_load(x + 16 * h + v * kLanes);
-        greatest = i_max(greatest, i_and(as_i(value[h][v]), i_set(0x7fffffff)));
-      }
+    SLUICE_UNROLL for (int64_t i = 0; i < kSpan; i += kLanes) {
+      greatest = i_max(greatest, i_and(as_i(f_load(x + i)), i_set(0x7fffffff)));
     }
     const int32_t bits = i_max_lane(greatest);
     const float amax = __builtin_bit_cast(float, bits);
-    const bool is_finite = bits < kInfinity;
-    const bool is_zero = amax < 0x1p-100f;
-
-    ActivationBlock& block = out[b];
-    block.scale = is_zero ? 0 : is_finite ? amax / 127.0f : __builtin_nanf("");
+    const bool is_finite = bits < kInfinity, is_zero = amax < 0x1p-100f;
+    const float scale = is_zero ? 0 : is_finite ? amax / 127.0f : __builtin_nanf("");
     const F inverse = f_set(is_zero || !is_finite ? 0 : 127.0f / amax);
-    SLUICE_UNROLL for (int h = 0; h < 2; ++h) {
-      I sum = i_set(0);
-      SLUICE_UNROLL for (int v = 0; v < kVectorsOf16; ++v) {
-        const F scaled = is_finite ? f_mul(value[h][v], inverse) : f_set(0);
-        const I q = f_to_i(scaled);
-        i8_store(block.q + 16 * h + v * kLanes, q);
-        sum = i_add(sum, q);
-      }
-      const int32_t total = i_sum(sum);
-      block.neg_q16[h] = -total;
-      block.sum16[h] = block.scale * static_cast<float>(total);
+    for (int64_t i = 0; i < kSpan; i += kActivationBlock) {
+      quantize_block(x + i, inverse, is_finite, scale, kSpan == kLongSpan ? 1 : scale, out++);
     }
-    block.neg_q = block.neg_q16[0] + block.neg_q16[1];
-    block.sum = block.scale * static_cast<float>(-block.neg_q);
-    block.padding = 0;
   }
+}
+inline void quantize_row(const float* x, int64_t cols, int64_t span, ActivationBlock* out) noexcept {
+  return span == kLongSpan ? quantize_spans<kLongSpan>(x, cols, out)
+                           : quantize_spans<kActivationBlock>(x, cols, out);
 }
 
 inline void convert_kv_row(KvType type, const float* src, void* dst, int64_t n) noexcept {

@@ -109,7 +109,8 @@ struct KernelTable {
   // division. A state begins as -infinity and 0, a.out as 0.
   void (*attention_merge)(const AttentionArgs& a, const float* partial, float* state) noexcept;
   void (*attention_finish)(const AttentionArgs& a, float* state) noexcept;
-  void (*quantize_row)(const float* x, int64_t cols, ActivationBlock* out) noexcept;
+  // `span` is 32 or 256, and cols a multiple of it.
+  void (*quantize_row)(const float* x, int64_t cols, int64_t span, ActivationBlock* out) noexcept;
   PackFn pack;
   RoundFn round;  // null: no products of bf16
   void (*rms_norm_row)(const float* x, const float* weight, float eps, float* out, int64_t cols) noexcept;

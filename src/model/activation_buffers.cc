@@ -9,21 +9,20 @@ namespace sluice {
 namespace {
 
 struct Sizes {
-  int64_t q, kv, half, ffn, expert_out, router;  // floats per token
-  int64_t middle_rows, middle_cols;              // of Activations::middle, rows per token
+  int64_t q, kv, half, ffn, expert_out, router, middle;  // values per token
 };
 
 Sizes sizes_of(const ModelSpec& spec) {
   const int64_t k = spec.n_experts_per_token;
   const int64_t q = spec.n_heads * spec.head_dim;
+  const int64_t ffn = std::max(spec.ffn_width, k * spec.expert_width);
   return {.q = q,
           .kv = spec.n_kv_heads * spec.head_dim,
           .half = spec.rope.rotary_dim / 2,
-          .ffn = std::max(spec.ffn_width, k * spec.expert_width),
+          .ffn = ffn,
           .expert_out = k * spec.hidden,
           .router = spec.n_experts,
-          .middle_rows = std::max<int64_t>(k, 1),
-          .middle_cols = std::max({q, spec.ffn_width, spec.expert_width})};
+          .middle = std::max(q, ffn)};
 }
 
 // The buffers in order, floats per token.
@@ -61,15 +60,13 @@ ActivationBuffers::ActivationBuffers(const ModelSpec& spec, int64_t n)
     next += padded_floats(sizes[i], n);
   }
   attention = {next, static_cast<size_t>(attention_floats(spec))};
-  const Sizes s = sizes_of(spec);
   input.reserve(n, spec.hidden);
-  middle.reserve(n * s.middle_rows, s.middle_cols);
+  middle.reserve(n, sizes_of(spec).middle);
 }
 
 uint64_t ActivationBuffers::bytes(const ModelSpec& spec, int64_t n) {
-  const Sizes s = sizes_of(spec);
   return float_bytes(spec, n) + Activations::buffer_bytes(n, spec.hidden) +
-         Activations::buffer_bytes(n * s.middle_rows, s.middle_cols);
+         Activations::buffer_bytes(n, sizes_of(spec).middle);
 }
 
 uint64_t logit_bytes(const ModelSpec& spec, int64_t rows) {

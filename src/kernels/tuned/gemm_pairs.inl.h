@@ -104,7 +104,7 @@ struct PairProduct {
     out[1] = as_f(zip_high(as_i(x), as_i(x)));
   }
 
-  // total += block b of the panel x block b of the inputs.
+  // total += block b of the panel x block b of the inputs, but for the scale of a long span.
   template <int kPairs, class Inputs>
   static SLUICE_INLINE void add_block(const Panel& panel, int64_t b, const Inputs& x, F (*total)[kRowPairs]) {
     constexpr int kParts = Format::kRun / 16;
@@ -127,9 +127,10 @@ struct PairProduct {
         }
       }
       SLUICE_UNROLL for (int p = 0; p < kPairs; ++p) {
-        const F scale = x.scale(p, b);
         SLUICE_UNROLL for (int r = 0; r < kRowPairs; ++r) {
-          total[p][r] = f_fma(i_to_f(dot[p][r]), f_mul(panel.scale[b * kRuns + run][r], scale), total[p][r]);
+          F scale = panel.scale[b * kRuns + run][r];
+          if constexpr (Format::kSpan != kLongSpan) scale = f_mul(scale, x.scale(p, b));
+          total[p][r] = f_fma(i_to_f(dot[p][r]), scale, total[p][r]);
         }
         if constexpr (Format::kHasMin) {
           const F x_sum = x.sum(p, b, run);
@@ -138,6 +139,16 @@ struct PairProduct {
           }
         }
       }
+    }
+  }
+
+  // total += part, that of a long span of the inputs which begins with block b.
+  template <int kPairs, class Inputs>
+  static SLUICE_INLINE void add_span(const F (*part)[kRowPairs], int64_t b, const Inputs& x,
+                                     F (*total)[kRowPairs]) {
+    SLUICE_UNROLL for (int p = 0; p < kPairs; ++p) {
+      const F scale = x.scale(p, b);
+      SLUICE_UNROLL for (int r = 0; r < kRowPairs; ++r) total[p][r] = f_fma(part[p][r], scale, total[p][r]);
     }
   }
 
@@ -157,7 +168,17 @@ struct PairProduct {
         total[p][2 * g + 1] = as_f(zip_high(even, odd));
       }
     }
-    for (int64_t b = 0; b < n_blocks; ++b) add_block<kPairs>(panel, b, x, total);
+    constexpr int64_t kSpanBlocks = Format::kSpan / 32;
+    for (int64_t b = 0; b < n_blocks; b += kSpanBlocks) {
+      if constexpr (kSpanBlocks == 1) {
+        add_block<kPairs>(panel, b, x, total);
+      } else {
+        F part[kPairs][kRowPairs];
+        set_zero<kPairs>(part);
+        for (int64_t i = b; i < b + kSpanBlocks; ++i) add_block<kPairs>(panel, i, x, part);
+        add_span<kPairs>(part, b, x, total);
+      }
+    }
     SLUICE_UNROLL for (int p = 0; p < kPairs; ++p) {
       SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
         // The first last: it may stand in for the second.

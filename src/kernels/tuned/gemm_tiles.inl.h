@@ -45,6 +45,7 @@ struct TiledProduct {
   using Block = typename Format::Block;
   static constexpr int64_t kFewest = 12;  // inputs; for fewer, memory is the limit and matmul_rows() better
   static constexpr int kRuns = 32 / Format::kRun;
+  static constexpr bool kIsLong = Format::kSpan == kLongSpan;
 
   using Panel = PackedPanel<Format>;
 
@@ -60,7 +61,7 @@ struct TiledProduct {
   }
 
   // sum [row][kPanelGroups * kLanes] += the dots of `run`, for kRows input rows from `first` on, all of one
-  // half.
+  // half. Without the scale of a long span.
   template <int kRows>
   static SLUICE_INLINE void add_rows(const Block* panel, int64_t run, const PackedInputs& x,
                                      const TileDots& dots, int64_t first, float* sum) {
@@ -78,7 +79,7 @@ struct TiledProduct {
       SLUICE_UNROLL for (int g = 0; g < kPanelGroups; ++g) {
         float* const to = at + (t * kPanelGroups + g) * kLanes;
         const F value = i_to_f(i_load(dot[g * kTileInputRows + t]));
-        F total = f_fma(value, f_mul(scale[g], f_set(scales[t])), f_load(to));
+        F total = f_fma(value, kIsLong ? scale[g] : f_mul(scale[g], f_set(scales[t])), f_load(to));
         if constexpr (Format::kHasMin) total = f_fma(min[g], f_set(sums[t]), total);
         f_store(to, total);
       }
@@ -139,6 +140,26 @@ struct TiledProduct {
   // sum [n][kPanelGroups * kLanes] += panel x inputs.
   // Brings `next`, the inputs of the next call, into the first-level cache: tiles wait for their rows.
   static void dot(const Panel& decoded, int64_t n_blocks, const PackedInputs& x, const PackedInputs& next,
+                  int64_t n, InputsAhead later, float* sum) {
+    if constexpr (kIsLong) {
+      static_assert(kPackedCols == kLongSpan);
+      constexpr int64_t kRows = kPanelGroups * kLanes;
+      alignas(64) float part[kPackedRows * kRows];
+      for (int64_t i = 0; i < n * kRows; i += kLanes) f_store(part + i, f_set(0));
+      add(decoded, n_blocks, x, next, n, later, part);
+      for (int64_t t = 0; t < n; ++t) {
+        const F scale = f_set(x.scale[0][t]);
+        for (int64_t i = t * kRows; i < (t + 1) * kRows; i += kLanes) {
+          f_store(sum + i, f_fma(f_load(part + i), scale, f_load(sum + i)));
+        }
+      }
+    } else {
+      add(decoded, n_blocks, x, next, n, later, sum);
+    }
+  }
+
+  // The same without the scale of a long span.
+  static void add(const Panel& decoded, int64_t n_blocks, const PackedInputs& x, const PackedInputs& next,
                   int64_t n, InputsAhead later, float* sum) {
     const Block* const panel = &decoded.block[0][0];
     TileDots dots[2];
