@@ -9,7 +9,7 @@ same size, page cache dropped again. Who begins alternates. Printed are medians 
             before). Dense: dense weights - (budget - KV - 150 MB); experts: the bytes of those that were missing,
             prefetched or not, and were used.
   of limit  limit time / measured time of a token
-  of both   the longer of the limit and of the run's own arithmetic (its operators without waits or predictions, beside
+  of both   the longer of the limit and of the run's own arithmetic (its operators without waits and predictions, beside
             reads) / measured time: 1 is all of the one behind the other
   ratio     tokens/s of sluice / those of the peer, by pairs
 
@@ -69,22 +69,32 @@ def must(done, what):
     return done.stdout
 
 
-def reads_while_computing(timeline):
+def reads_while_computing(events):
     """(offset, bytes) of the reads since the first product, in the order in which they were asked for."""
-    events = json.loads(pathlib.Path(timeline).read_text())["traceEvents"]
     start = min(e["ts"] for e in events if e["ph"] == "X" and e["tid"] == 0)
     reads = sorted((e["ts"], e["args"]["offset"], e["args"]["bytes"]) for e in events
                    if e["ph"] == "b" and e["ts"] >= start)
     return [(offset, n) for _, offset, n in reads]
 
 
-def arithmetic(timeline, tokens):
-    """Seconds a token, over the last ones."""
-    events = json.loads(pathlib.Path(timeline).read_text())["traceEvents"]
-    operators = [e for e in events if e["ph"] == "X" and e["tid"] == 0]
-    ends = sorted(e["ts"] for e in operators if e["name"] == "head")
-    start = ends[-1 - tokens]
-    return sum(e["dur"] for e in operators if e["ts"] > start and e["name"] != "prediction") * 1e-6 / tokens
+def arithmetic(events, tokens):
+    """Seconds a token, over the last ones. Operators and waits are one thread's: none overlaps its like."""
+    spans = [[(e["ts"], e["ts"] + e["dur"], e["name"]) for e in events if e["ph"] == "X" and e["tid"] == track]
+             for track in (0, 1)]
+    operators, waits = map(sorted, spans)
+    start = [end for _, end, name in operators if name == "head"][-1 - tokens]
+    total, at = 0, 0
+    for begin, end, name in operators:
+        if begin < start or name == "prediction":
+            continue
+        total += end - begin
+        while at < len(waits) and waits[at][1] <= begin:
+            at += 1
+        inside = at
+        while inside < len(waits) and waits[inside][0] < end:
+            total -= min(waits[inside][1], end) - max(waits[inside][0], begin)
+            inside += 1
+    return total * 1e-6 / tokens
 
 
 def last_of(reads, most):
@@ -118,7 +128,8 @@ def ours(arguments, model, size, directory):
                "-r", "1", "-t", str(arguments.threads), "--json", "--timeline", timeline, *arguments.flags]
     report = json.loads(must(in_cgroup(size, command), "sluice"))
     decode = [t for t in report["tests"] if t["kind"] == "decode"][-1]
-    reads = reads_while_computing(timeline)
+    events = json.loads(timeline.read_text())["traceEvents"]
+    reads = reads_while_computing(events)
     best = max(DEPTHS, key=lambda depth: replay(model, last_of(reads, TRIED), depth, directory))
     disk = replay(model, reads, best, directory)
     memory, cache = report["memory"], decode["cache"]
@@ -128,10 +139,11 @@ def ours(arguments, model, size, directory):
         room = size - memory["kv_bytes"] - 150 * MB
         needed = max(0, decode["bytes"]["weights"] - room)
     speed = decode["tok_s"]["median"]
-    longer = max(needed / disk, arithmetic(timeline, arguments.tokens))
+    longer = max(needed / disk, arithmetic(events, arguments.tokens))
     return {"tok_s": speed, "needed": needed, "read": decode["bytes"]["ssd_counted"], "disk": disk,
-            "of_limit": needed / disk * speed, "of_both": longer * speed, "belady": decode["bytes"]["ssd_forced_by_budget"],
-            "hits": cache["hits"], "misses": cache["misses"], "wasted": cache["wasted_bytes"] / decode["tokens"],
+            "of_limit": needed / disk * speed, "of_both": longer * speed,
+            "belady": decode["bytes"]["ssd_forced_by_budget"], "hits": cache["hits"],
+            "misses": cache["misses"], "wasted": cache["wasted_bytes"] / decode["tokens"],
             "cache": memory["cache_bytes"], "pinned": memory["pinned_bytes"], "peak": memory["peak_rss_bytes"]}
 
 
@@ -191,8 +203,9 @@ def main():
                                   "peers": {n: s[-1] for n, s in speeds.items()}}), flush=True)
         of = lambda key: [r[key] for r in rounds]
         print(f"{pathlib.Path(model).stem} {percent} %: {spread(of('tok_s'))} tok/s, {spread(of('of_limit'))} of the "
-              f"limit, {spread(of('of_both'))} of both; must come {spread(of('needed'), 1 / MB, 0)} MB/token (Belady {spread(of('belady'), 1 / MB, 0)}), "
-              f"read {spread(of('read'), 1 / MB, 0)}; fio {spread(of('disk'), 1e-9)} GB/s; peak "
+              f"limit, {spread(of('of_both'))} of both; must come {spread(of('needed'), 1 / MB, 0)} MB/token "
+              f"(Belady {spread(of('belady'), 1 / MB, 0)}), read {spread(of('read'), 1 / MB, 0)}; "
+              f"fio {spread(of('disk'), 1e-9)} GB/s; peak "
               f"{max(of('peak')) / MB:.0f} of {size / MB:.0f} MB", flush=True)
         for name, values in speeds.items():
             pairs = [(r["tok_s"], v) for r, v in zip(rounds, values) if v]
