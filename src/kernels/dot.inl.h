@@ -74,6 +74,34 @@ struct PackedRows {
   }
 };
 
+// The sum of the words of a run, each times a word of the input, from `start` on.
+template <class Format>
+struct RunSum {
+  I dot;
+
+  SLUICE_INLINE void begin(I start) { dot = start; }
+  SLUICE_INLINE void add(int /*word*/, I weight, I input) {
+    dot = Format::kIsWide ? dot_wide(dot, weight, input) : dot_narrow(dot, weight, input);
+  }
+};
+#if SLUICE_ADDS_PAIRS
+// Products of Format::kPairWords words are added in 16 bits before they are widened.
+template <class Format>
+requires(Format::kPairWords > 1) struct RunSum<Format> {
+  static constexpr int kWords = Format::kRun / 4;
+  static constexpr int kStretch = Format::kPairWords < kWords ? Format::kPairWords : kWords;
+  I dot, pairs;
+
+  SLUICE_INLINE void begin(I start) { dot = start; }
+  SLUICE_INLINE void add(int word, I weight, I input) {
+    const I both = pairs_of(weight, input);
+    pairs = word % kStretch == 0 ? both : add_pairs(pairs, both);
+    i_forget(pairs);  // see dot_narrow()
+    if (word % kStretch == kStretch - 1) dot = i_add(dot, widen_pairs(pairs));
+  }
+};
+#endif
+
 // total += kGroups blocks of weights x block b of the inputs, but for the scale of a long span.
 template <class Format, int kInputs, int kGroups, class Inputs>
 SLUICE_INLINE void add_block(const typename Format::Block* block, int64_t b, const Inputs& x,
@@ -81,13 +109,13 @@ SLUICE_INLINE void add_block(const typename Format::Block* block, int64_t b, con
   constexpr int kRuns = 32 / Format::kRun, kWords = Format::kRun / 4;
   constexpr bool kHasZero = Format::kZeroShift >= 0 && !(Format::kIsWide && kWideIsSigned);
   SLUICE_UNROLL for (int run = 0; run < kRuns; ++run) {
-    I dot[kInputs][kGroups];
+    RunSum<Format> sum[kInputs][kGroups];
     SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
       I start = i_set(0);
       if constexpr (kHasZero) {
         start = i_shl<Format::kZeroShift>(i_set(static_cast<uint32_t>(x.neg_q(t, b, run))));
       }
-      SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) dot[t][g] = start;
+      SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) sum[t][g].begin(start);
     }
     SLUICE_UNROLL for (int j = 0; j < kWords; ++j) {
       I w[kGroups];
@@ -96,16 +124,14 @@ SLUICE_INLINE void add_block(const typename Format::Block* block, int64_t b, con
         uint32_t four;
         __builtin_memcpy(&four, x.q(t, b, run) + 4 * j, 4);
         const I input = i_set(four);
-        SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
-          dot[t][g] = Format::kIsWide ? dot_wide(dot[t][g], w[g], input) : dot_narrow(dot[t][g], w[g], input);
-        }
+        SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) sum[t][g].add(j, w[g], input);
       }
     }
     SLUICE_UNROLL for (int t = 0; t < kInputs; ++t) {
       SLUICE_UNROLL for (int g = 0; g < kGroups; ++g) {
         F scale = block[g].scale[run];
         if constexpr (Format::kSpan != kLongSpan) scale = f_mul(scale, f_set(x.scale(t, b)));
-        total[t][g] = f_fma(i_to_f(dot[t][g]), scale, total[t][g]);
+        total[t][g] = f_fma(i_to_f(sum[t][g].dot), scale, total[t][g]);
       }
       if constexpr (Format::kHasMin) {
         const F x_sum = f_set(x.sum(t, b, run));

@@ -110,7 +110,7 @@ struct Int8Fused {
                                 : Decode::kIsFollowed ? Lead::kNone
                                 : kPlanes == 1        ? Lead::kNear
                                                       : Lead::kFar;
-  static constexpr int kFetchEvery = kInputs > 1 ? 2 : 1;  // blocks
+  static constexpr int kFetchEvery = kInputs > 1 || !kBlocksAreFollowed ? 2 : 1;  // blocks
   // With several inputs code for all blocks of a line takes long to compile and is hardly faster.
   static constexpr bool kIsShort = kInputs > 1 && kUnit == 32;
   struct Panel {};

@@ -282,6 +282,39 @@ TEST_P(Matmul, Int8ProductsAreTheSameOnAllInstructionSets) {
   }
 }
 
+// Sums of products are exact integers in as few bits as they fit: where all are as large as they get, too.
+TEST_P(Matmul, TheGreatestSumsAreTheSameOnAllInstructionSets) {
+  Compute baseline = compute_;
+  baseline.table = &kernel_table("generic");
+  const int64_t n = 21, cols = 256;
+  for (const Case& c : all_cases()) {
+    const EncodingInfo& info = encoding_info(c.encoding);
+    if (info.activation != Activation::kInt8 || c.params.scale_type != ScaleType::kBF16) continue;
+    std::vector<int> scales = scale_offsets(c.encoding);
+    if (c.encoding == Encoding::kMXFP4) scales = {0};
+    for (const int value : {0x00, 0x77, 0x80, 0xff}) {  // 0x77: the greatest levels of MXFP4
+      TestWeight w = random_weight(c.encoding, c.params, n, cols, random_);
+      for (size_t i = 0; i < w.plane[0].size(); ++i) {
+        const int at = static_cast<int>(i % info.bytes);
+        const bool is_scale =
+            info.family == Family::kBlock && std::any_of(scales.begin(), scales.end(), [&](int s) {
+              return at == s || (at == s + 1 && c.encoding != Encoding::kMXFP4);
+            });
+        if (!is_scale) w.plane[0][i] = static_cast<std::byte>(value);
+      }
+      for (const float sign : {1.0f, -1.0f}) {
+        const std::vector<float> x(static_cast<size_t>(n * cols), sign);
+        const std::vector<float> expected = multiply(baseline, w.view, x.data(), n, cols);
+        for (int64_t inputs : {int64_t{1}, int64_t{4}, n}) {
+          const std::vector<float> out = multiply(compute_, w.view, x.data(), inputs, cols);
+          EXPECT_TRUE(std::equal(out.begin(), out.end(), expected.begin()))
+              << describe(c) << " bytes " << value << " inputs " << inputs;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(Matmul, NeitherBatchNorThreadsNorTheRowSplitChangeABit) {
   const bool is_slow = GetParam() == "generic";
   const int64_t n = 300, rows = is_slow ? 9 : 75, first_lower = is_slow ? 5 : 13;

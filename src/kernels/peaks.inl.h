@@ -3,17 +3,22 @@
 
 // In independent sums, which hide the latency of the products.
 inline int64_t int8_rounds(int64_t n, int32_t* sums) noexcept {
-  constexpr int kSums = 12;
-  I sum[kSums];
-  SLUICE_UNROLL for (int i = 0; i < kSums; ++i) sum[i] = i_set(static_cast<uint32_t>(i));
+  using Format = PanelFormat<kActivationBlock, false, -1, false, pair_words(4)>;
+  constexpr int kWords = Format::kRun / 4, kSums = Format::kPairWords > 1 ? 6 : 12;
+  RunSum<Format> sum[kSums];
+  SLUICE_UNROLL for (int i = 0; i < kSums; ++i) sum[i].begin(i_set(static_cast<uint32_t>(i)));
   I input = i_set(0x01020304);
   for (int64_t round = 0; round < n; ++round) {
-    SLUICE_UNROLL for (int i = 0; i < kSums; ++i) sum[i] = dot_narrow(sum[i], i_set(0x05030201), input);
-    input = i_xor(input, i_set(0x00010002));  // or the products would be the same in every round
+    SLUICE_UNROLL for (int word = 0; word < kWords; ++word) {
+      SLUICE_UNROLL for (int i = 0; i < kSums; ++i) {
+        i_forget(input);  // or one product would serve all sums
+        sum[i].add(word, i_set(0x05030201), input);
+      }
+    }
   }
-  SLUICE_UNROLL for (int i = 1; i < kSums; ++i) sum[0] = i_add(sum[0], sum[i]);
-  i_store(sums, sum[0]);
-  return n * kSums * kLanes * 4 * 2;
+  SLUICE_UNROLL for (int i = 1; i < kSums; ++i) sum[0].dot = i_add(sum[0].dot, sum[i].dot);
+  i_store(sums, sum[0].dot);
+  return n * kSums * kLanes * Format::kRun * 2;
 }
 
 inline int64_t f32_rounds(int64_t n, float* sums) noexcept {

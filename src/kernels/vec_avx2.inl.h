@@ -3,7 +3,7 @@
 
 inline constexpr int kLanes = 8;
 inline constexpr int kPanelGroups = 2;
-inline constexpr int kTileInputs = 2;  // 2 x 2 sums and 2 x 2 dots leave room in 16 registers
+inline constexpr int kTileInputs = 3;  // 2 x 3 sums and 2 x 3 dots leave room in 16 registers
 inline constexpr int kFusedInputs = 4;
 inline constexpr int kFloatGroups = 2;  // the same two for f32 inputs
 inline constexpr int kFloatInputs = 5;
@@ -36,6 +36,7 @@ SLUICE_INLINE F f_round(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_I
 SLUICE_INLINE I i_set(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
 SLUICE_INLINE I i_load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 SLUICE_INLINE void i_keep(I&) {}
+SLUICE_INLINE void i_forget(I& x) { asm volatile("" : "+x"(x)); }
 SLUICE_INLINE void i_store(void* p, I x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 SLUICE_INLINE I i_add(I a, I b) { return _mm256_add_epi32(a, b); }
 SLUICE_INLINE I i_sub(I a, I b) { return _mm256_sub_epi32(a, b); }
@@ -79,15 +80,19 @@ SLUICE_INLINE I spread_fields(I v) {
 SLUICE_INLINE I dot_narrow(I acc, I weight, I input) { return _mm256_dpbusd_avx_epi32(acc, weight, input); }
 SLUICE_INLINE I dot_wide(I acc, I weight, I input) { return _mm256_dpbusd_avx_epi32(acc, weight, input); }
 #else
-// Two products of at most 127 * 127 fit the 16 bits of maddubs.
+// Sums of two products of at most 127 * 127, which fit 16 bits; of few bits the sums of several do (RunSum).
+#define SLUICE_ADDS_PAIRS 1
+SLUICE_INLINE I pairs_of(I weight, I input) { return _mm256_maddubs_epi16(weight, input); }
+SLUICE_INLINE I add_pairs(I a, I b) { return _mm256_add_epi16(a, b); }
+SLUICE_INLINE I widen_pairs(I pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
 SLUICE_INLINE I dot_narrow(I acc, I weight, I input) {
-  const I pairs = _mm256_maddubs_epi16(weight, input);
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  I sum = i_add(acc, widen_pairs(pairs_of(weight, input)));
+  i_forget(sum);  // or chains of sums would be made trees, which take more registers than there are
+  return sum;
 }
 // |weight| * (input with the weight's sign): at most 2 * 128 * 127.
 SLUICE_INLINE I dot_wide(I acc, I weight, I input) {
-  const I pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(input, weight));
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  return dot_narrow(acc, _mm256_abs_epi8(weight), _mm256_sign_epi8(input, weight));
 }
 #endif
 

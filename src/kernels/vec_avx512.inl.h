@@ -34,6 +34,7 @@ SLUICE_INLINE F f_round(F a) {
 SLUICE_INLINE I i_set(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
 SLUICE_INLINE I i_load(const void* p) { return _mm512_loadu_si512(p); }
 SLUICE_INLINE void i_keep(I& x) { asm volatile("" : "+v"(x)); }
+SLUICE_INLINE void i_forget(I& x) { asm volatile("" : "+v"(x)); }
 SLUICE_INLINE void i_store(void* p, I x) { _mm512_storeu_si512(p, x); }
 SLUICE_INLINE I i_add(I a, I b) { return _mm512_add_epi32(a, b); }
 SLUICE_INLINE I i_sub(I a, I b) { return _mm512_sub_epi32(a, b); }

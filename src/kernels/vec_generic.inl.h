@@ -75,6 +75,8 @@ SLUICE_INLINE I i_load(const void* p) {
 }
 // With many registers: keeps a load where it is written, not beside the arithmetic that uses it.
 SLUICE_INLINE void i_keep(I&) {}
+// What x is, is nothing that a compiler may know from here on.
+SLUICE_INLINE void i_forget(I& x) { asm volatile("" : "+m"(x)); }
 SLUICE_INLINE void i_store(void* p, I x) { __builtin_memcpy(p, &x, sizeof(x)); }
 SLUICE_INLINE I i_add(I a, I b) { return {a.lane + b.lane}; }
 SLUICE_INLINE I i_sub(I a, I b) { return {a.lane - b.lane}; }

@@ -37,6 +37,7 @@ SLUICE_INLINE I i_load(const void* p) {
   return vreinterpretq_u32_u8(vld1q_u8(static_cast<const uint8_t*>(p)));
 }
 SLUICE_INLINE void i_keep(I&) {}
+SLUICE_INLINE void i_forget(I& x) { asm volatile("" : "+w"(x)); }
 SLUICE_INLINE void i_store(void* p, I x) { vst1q_u8(static_cast<uint8_t*>(p), vreinterpretq_u8_u32(x)); }
 SLUICE_INLINE I i_add(I a, I b) { return vaddq_u32(a, b); }
 SLUICE_INLINE I i_sub(I a, I b) { return vsubq_u32(a, b); }
