@@ -140,6 +140,25 @@ TEST_P(Residency, EveryPredictor) {
   }
 }
 
+// A prompt of some tokens, too few to want all experts of a layer.
+TEST_P(Residency, PromptsReadAheadWhatTheNextRouterSeemsToWant) {
+  for (const char* prefetch : {"off", "auto"}) {
+    RunOptions options = standard();
+    options.prefetch = prefetch;
+    options.chunk = 6;
+    options.weights = 0.5;
+    ModelRunner runner(path_, options);
+    EXPECT_TRUE(same_bits(runner.all_logits(tokens_), reference_)) << prefetch;
+    const StoreStats stats = runner.model().store_stats();
+    if (std::string_view(prefetch) == "off") {
+      EXPECT_EQ(stats.prefetched_bytes, 0u);
+    } else if (runner.spec().is_moe() && GetParam().encoding) {  // the others have few experts
+      EXPECT_GT(stats.useful_prefetched_bytes, stats.prefetched_bytes / 4);
+      EXPECT_LT(stats.wasted_bytes, stats.useful_prefetched_bytes / 2);
+    }
+  }
+}
+
 // What former runs used is there first, right or wrong.
 TEST_P(Residency, BegunWithAnyExperts) {
   std::mt19937 random(3);

@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
+#include "model/blocks/router.h"
 
 namespace sluice {
 namespace {
 
-constexpr int64_t kMaxRows = 4;        // of a pass that single routes are predicted for
+constexpr int64_t kFewRows = 4;        // a pass of no more follows a predictor; others ask the next router
+constexpr int64_t kAskedRows = 128;    // of a long pass, that the next router is asked about
+constexpr int32_t kSureRows = 2;       // that seem to agree on an expert: then it is hardly ever a mistake
 constexpr double kSureCoverage = 0.9;  // share of a layer's experts that a chunk wants: then all are read
 const char* const kAutoPredictor = "linear";
 
@@ -42,10 +46,10 @@ void Prefetcher::check_mode(const std::string& mode) {
 }
 
 uint64_t Prefetcher::bytes(const ModelSpec& spec, const std::string& mode) {
-  if (!spec.is_moe()) return 0;
-  uint64_t bytes = 0;
-  for (const std::string& name : plan_of(mode).predictors)
-    bytes += expert_predictor_bytes(name, shape_of(spec));
+  const Plan plan = plan_of(mode);
+  if (!spec.is_moe() || plan.mode == Mode::kOff) return 0;
+  uint64_t bytes = kAskedRows * static_cast<uint64_t>(spec.hidden + spec.n_experts) * sizeof(float);
+  for (const std::string& name : plan.predictors) bytes += expert_predictor_bytes(name, shape_of(spec));
   return bytes;
 }
 
@@ -60,20 +64,24 @@ Prefetcher::Prefetcher(const BoundModel& model, const Compute& compute, WeightSt
     moe_layer_of_.push_back(is_moe ? static_cast<int64_t>(layer_of_.size()) : -1);
     if (is_moe) layer_of_.push_back(static_cast<int64_t>(moe_layer_of_.size()) - 1);
   }
+  if (plan_.mode == Mode::kOff) return;
   const AskRouter router = [this](int64_t moe_layer, const float* residual, std::span<float> logits) {
-    return ask_router(moe_layer, residual, logits);
+    return ask_router(moe_layer, residual, 1, shape_.hidden, logits);
   };
   for (const std::string& name : plan_.predictors) {
     Candidate candidate{make_expert_predictor(name, shape_, router), {.name = name}, {}};
-    candidate.guesses.resize(static_cast<size_t>(kMaxRows));
+    candidate.guesses.resize(static_cast<size_t>(kFewRows));
     candidates_.push_back(std::move(candidate));
   }
   scores_.resize(static_cast<size_t>(shape_.n_experts));
   order_.resize(static_cast<size_t>(shape_.n_experts));
-  normed_.resize(static_cast<size_t>(shape_.hidden));
+  votes_.resize(static_cast<size_t>(shape_.n_experts));
+  normed_.resize(static_cast<size_t>(kAskedRows * shape_.hidden));
+  logits_.resize(static_cast<size_t>(kAskedRows * shape_.n_experts));
 }
 
-bool Prefetcher::ask_router(int64_t moe_layer, const float* residual, std::span<float> logits) {
+bool Prefetcher::ask_router(int64_t moe_layer, const float* residual, int64_t n, int64_t apart,
+                            std::span<float> logits) {
   const LayerWeights& weights = model_.layers[static_cast<size_t>(layer_of_[static_cast<size_t>(moe_layer)])];
   const Weight& router = weights.router;
   router_ranges_.clear();
@@ -81,9 +89,9 @@ bool Prefetcher::ask_router(int64_t moe_layer, const float* residual, std::span<
     if (!store_.is_pinned(piece.unit)) return false;
     router_ranges_.push_back({.unit = piece.unit});
   }
-  rms_norm(compute_, residual, shape_.hidden, weights.ffn_norm.data(), model_.spec.norm_eps, normed_.data(),
-           shape_.hidden, 1, shape_.hidden);
-  input_.set(normed_.data(), 1, shape_.hidden, shape_.hidden);
+  rms_norm(compute_, residual, apart, weights.ffn_norm.data(), model_.spec.norm_eps, normed_.data(),
+           shape_.hidden, n, shape_.hidden);
+  input_.set(normed_.data(), n, shape_.hidden, shape_.hidden);
   input_.prepare(compute_, router.encoding);
   const Lease lease = store_.acquire(router_ranges_);
   tasks_.clear();
@@ -96,39 +104,37 @@ bool Prefetcher::ask_router(int64_t moe_layer, const float* residual, std::span<
     row += router.pieces[i].rows;
   }
   matmul(compute_, tasks_);
-  for (size_t e = 0; e < router.bias.size(); ++e) logits[e] += router.bias[e];
+  for (size_t i = 0; i < logits.size() && !router.bias.empty(); ++i)
+    logits[i] += router.bias[i % router.bias.size()];
   return true;
 }
 
 void Prefetcher::begin_pass(int64_t n) {
   n_rows_ = n;
-  wanted_.clear();
-  n_asked_ = 0;
+  want_nothing();
   for (Candidate& candidate : candidates_)
     for (auto& guess : candidate.guesses) guess.clear();
   const bool is_off = plan_.mode == Mode::kOff || plan_.mode == Mode::kStudy || !store_.has_slots() ||
-                      (plan_.mode == Mode::kAuto && n <= kMaxRows && !trial_.is_on());
+                      (plan_.mode == Mode::kAuto && n <= kFewRows && !trial_.is_on());
   most_ = is_off ? 0 : plan_.most;
 }
 
 void Prefetcher::end_pass(double seconds) {
-  if (plan_.mode == Mode::kAuto && n_rows_ <= kMaxRows && store_.has_slots()) trial_.add_pass(seconds);
+  if (plan_.mode == Mode::kAuto && n_rows_ <= kFewRows && store_.has_slots()) trial_.add_pass(seconds);
 }
 
 void Prefetcher::before_acquire(std::span<const UnitRange> wanted) {
   if (n_asked_ > 0) store_.cancel_prefetches(wanted);
-  wanted_.clear();
-  n_asked_ = 0;
+  want_nothing();
 }
 
 void Prefetcher::after_acquire(int64_t layer, const float* residual, std::span<const int32_t> experts) {
   if (plan_.mode == Mode::kOff) return;
   const int64_t moe_layer = moe_layer_of_[static_cast<size_t>(layer)];
   const bool is_last = moe_layer + 1 == shape_.n_layers;
-  if (n_rows_ > kMaxRows) {
-    const double per_token = static_cast<double>(shape_.k) / static_cast<double>(shape_.n_experts);
-    const double coverage = 1 - std::pow(1 - per_token, static_cast<double>(n_rows_));
-    if (most_ > 0 && !is_last && coverage > kSureCoverage) want_all_of(moe_layer + 1);
+  if (n_rows_ > kFewRows) {
+    if (most_ == 0 || is_last) return;
+    want_by_votes(moe_layer + 1, residual);
     return go_on();
   }
   // Learning costs little and goes on while the trial has prefetching off, but not where all is in memory.
@@ -192,14 +198,51 @@ void Prefetcher::keep_missing(size_t most, uint32_t n_parts) {
   wanted_.resize(n_kept);
 }
 
-void Prefetcher::want_all_of(int64_t moe_layer) {
+// What the router of a layer to come chooses on the present residuals. Of experts that no row wants that was
+// asked about, others may. Where the router is not in memory: everything, if the pass is long enough to want
+// nearly everything.
+void Prefetcher::want_by_votes(int64_t moe_layer, const float* residual) {
   const auto& weights = model_.layers[static_cast<size_t>(layer_of_[static_cast<size_t>(moe_layer)])];
-  for (int64_t e = 0; e < shape_.n_experts; ++e) weights.experts.add_units(e, wanted_);
+  const auto n_experts = static_cast<size_t>(shape_.n_experts);
+  const int64_t step = (n_rows_ + kAskedRows - 1) / kAskedRows, n = n_rows_ / step;
+  if (!ask_router(moe_layer, residual, n, step * shape_.hidden,
+                  std::span(logits_).first(static_cast<size_t>(n) * n_experts))) {
+    const double per_token = static_cast<double>(shape_.k) / static_cast<double>(shape_.n_experts);
+    if (1 - std::pow(1 - per_token, static_cast<double>(n_rows_)) < kSureCoverage) return;
+    for (int64_t e = 0; e < shape_.n_experts; ++e) weights.experts.add_units(e, wanted_);
+    n_sure_ = wanted_.size();
+    return;
+  }
+  std::fill(votes_.begin(), votes_.end(), 0);
+  chosen_.resize(static_cast<size_t>(shape_.k));
+  for (size_t row = 0; row < static_cast<size_t>(n); ++row) {
+    choose(std::span(logits_).subspan(row * n_experts, n_experts), chosen_);
+    for (const int32_t e : chosen_) ++votes_[static_cast<size_t>(e)];
+  }
+  // Sure ones in the order of the file, which a drive reads fastest; then guesses, the likeliest first.
+  const auto votes = [this](int32_t e) { return votes_[static_cast<size_t>(e)]; };
+  const auto is_sure = [&](int32_t e) { return votes(e) * step >= kSureRows; };
+  std::iota(order_.begin(), order_.end(), 0);
+  const auto guesses = std::stable_partition(order_.begin(), order_.end(), is_sure);
+  std::stable_sort(guesses, order_.end(), [&](int32_t a, int32_t b) { return votes(a) > votes(b); });
+  for (const int32_t e : order_) {
+    if (votes(e) == 0 && step == 1) break;
+    weights.experts.add_units(e, wanted_);
+    if (is_sure(e)) n_sure_ = wanted_.size();
+  }
+}
+
+void Prefetcher::want_nothing() {
+  wanted_.clear();
+  n_asked_ = n_sure_ = 0;
 }
 
 void Prefetcher::go_on() {
-  if (n_asked_ < wanted_.size())
-    n_asked_ += store_.prefetch(std::span(wanted_).subspan(n_asked_), /*are_guesses=*/n_rows_ <= kMaxRows);
+  const std::span<const UnitRange> wanted = wanted_;
+  if (n_asked_ < n_sure_)
+    n_asked_ += store_.prefetch(wanted.subspan(n_asked_, n_sure_ - n_asked_), /*are_guesses=*/false);
+  if (n_asked_ >= n_sure_ && n_asked_ < wanted.size())
+    n_asked_ += store_.prefetch(wanted.subspan(n_asked_), /*are_guesses=*/true);
 }
 
 PrefetchReport Prefetcher::report() const {

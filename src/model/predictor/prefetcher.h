@@ -67,8 +67,11 @@ class Prefetcher {
   };
   static Plan plan_of(const std::string& mode);
 
-  bool ask_router(int64_t moe_layer, const float* residual, std::span<float> logits);
-  void want_all_of(int64_t moe_layer);
+  // Of `n` residuals, `apart` floats from one to the next; logits [n, n_experts].
+  bool ask_router(int64_t moe_layer, const float* residual, int64_t n, int64_t apart,
+                  std::span<float> logits);
+  void want_by_votes(int64_t moe_layer, const float* residual);
+  void want_nothing();
   void keep_missing(size_t most, uint32_t n_parts);
 
   const BoundModel& model_;
@@ -93,10 +96,13 @@ class Prefetcher {
   std::vector<UnitRange> wanted_;      // predicted, best first
   std::vector<Expectation> expected_;  // the same, for the cache's policy: nobody shall evict them now
   size_t n_asked_ = 0;                 // of wanted_
+  size_t n_sure_ = 0;                  // of wanted_: no guesses
   std::vector<int32_t> chosen_;        // by one token
   std::vector<float> scores_;          // [n_experts]
   std::vector<int32_t> order_;         // [n_experts]
-  std::vector<float> normed_;          // [hidden]
+  std::vector<int32_t> votes_;         // [n_experts] rows of a long pass
+  std::vector<float> normed_;          // [rows asked about, hidden]
+  std::vector<float> logits_;          // [rows asked about, n_experts]
   Activations input_;
   std::vector<UnitRange> router_ranges_;
   std::vector<MatmulTask> tasks_;
