@@ -1,6 +1,7 @@
 // Reads experts before their router has asked for them. After each layer's routing it predicts that of the
-// next and hands the store what is missing, at the lowest priority; when the next router has decided, what
-// was not yet begun and is not wanted is called off. Nothing here changes what is computed.
+// next, by a predictor for a few rows and by the next router itself for more, and hands the store what is
+// missing, behind every demand; when the next router has decided, what was not yet begun and is not wanted
+// is called off. Nothing here changes what is computed.
 #pragma once
 
 #include <cstdint>
