@@ -125,7 +125,8 @@ void add_model_flags(Arguments& args, EngineOptions& options) {
       .option("--prefetch MODE", options.prefetch,
               "experts to read before they are asked for: auto (if it pays), off, study (none, but count "
               "how often each predictor is right), or what one predictor says: router, linear, shadow, "
-              "cooccurrence, previous, frequency; linear:N reads at most N of a layer ahead")
+              "cooccurrence, previous, frequency; linear:N reads at most N of a layer ahead. More than four "
+              "tokens at once, as in prompts, are always predicted by router")
       .show_default();
   memory
       .option("--speculate-experts N", options.speculate_experts,

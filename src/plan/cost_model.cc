@@ -275,7 +275,7 @@ double prefill_seconds(const ModelInfo& model, const MemoryOutlook& outlook, con
                    expert_read_speed(shape, machine, touched, DiskPattern::kRandom);
       }
     }
-    // Reading experts ahead slows what it hides behind: as if they waited for their layer's router.
+    // Experts are read ahead, yet this comes nearer to what was measured than reads beside everything.
     seconds += std::max(dense_s + std::max(experts_s, missed_s), streamed_s + missed_s);
     done += chunk;
   }

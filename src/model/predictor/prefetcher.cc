@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kFewRows = 4;        // a pass of no more follows a predictor; others ask the next router
 constexpr int64_t kAskedRows = 128;    // of a long pass, that the next router is asked about
-constexpr int32_t kSureRows = 2;       // that seem to agree on an expert: then it is hardly ever a mistake
+constexpr int32_t kSureRows = 2;       // that seem to want an expert: then it is no guess
 constexpr double kSureCoverage = 0.9;  // share of a layer's experts that a chunk wants: then all are read
 const char* const kAutoPredictor = "linear";
 

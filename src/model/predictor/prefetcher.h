@@ -94,7 +94,7 @@ class Prefetcher {
   int64_t n_rows_ = 0;  // of this pass
   size_t most_ = 0;     // missing experts of a layer that this pass reads ahead
   bool keeps_guessing_ = false;
-  std::vector<UnitRange> wanted_;      // predicted, best first
+  std::vector<UnitRange> wanted_;      // predicted, in the order of reading
   std::vector<Expectation> expected_;  // the same, for the cache's policy: nobody shall evict them now
   size_t n_asked_ = 0;                 // of wanted_
   size_t n_sure_ = 0;                  // of wanted_: no guesses
